@@ -1,0 +1,1 @@
+//! Beside each proxy: certificates, SDS socket, DNS, bootstrap, starting and draining Envoy.

@@ -1,0 +1,1 @@
+//! Every Kubernetes-shaped type and Change: Istio's kinds, Gateway API and the core kinds used; one table of kinds.

@@ -1,0 +1,1 @@
+//! Plumbing: logging, metrics, drain, TLS provider, backoff.

@@ -1,0 +1,2 @@
+//! The sample application, all services in one small binary.
+fn main() {}

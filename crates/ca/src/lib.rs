@@ -1,0 +1,1 @@
+//! Pure: CSR + identity + now become a chain; roots, intermediates, rotation rules.

@@ -1,0 +1,1 @@
+//! The control plane's one writer task: folds Changes, runs lower, publishes snapshots.

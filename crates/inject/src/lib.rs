@@ -1,0 +1,1 @@
+//! Pure: pod + settings become a patch.

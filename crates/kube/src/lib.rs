@@ -1,0 +1,1 @@
+//! The only Kubernetes client: watches become Changes, server-side apply, leases.

@@ -1,0 +1,1 @@
+//! Clusters on one machine: network namespaces, nodes, services, pods as processes.

@@ -1,0 +1,1 @@
+//! Pure: the objects of N clusters become (Snapshot, Problems).

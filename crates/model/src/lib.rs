@@ -1,0 +1,1 @@
+//! The mesh's nouns: Snapshot, Service, Endpoint, Network, Identity, Proxy, Problem.

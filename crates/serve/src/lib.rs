@@ -1,0 +1,1 @@
+//! Sans-IO ADS stream machine with a tonic shell; CA service; authentication.

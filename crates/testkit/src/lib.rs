@@ -1,0 +1,1 @@
+//! Dev only: fixtures, scripted ADS peer, config walker, the tidy test.

@@ -1,0 +1,1 @@
+//! Pure: Snapshot + Proxy become Envoy resources.
