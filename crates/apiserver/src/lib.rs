@@ -1,1 +1,3 @@
 //! Embedded Kubernetes-compatible API server on an embedded database.
+
+pub mod schema;
