@@ -1,1 +1,3 @@
 //! Clusters on one machine: network namespaces, nodes, services, pods as processes.
+
+pub mod net;
