@@ -13,9 +13,14 @@ fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let package = package_dir("envoy-types")?;
-    println!("cargo::rerun-if-changed={}", package.join("Cargo.toml").display());
+    println!(
+        "cargo::rerun-if-changed={}",
+        package.join("Cargo.toml").display()
+    );
     let files = parse_tree(&package.join("proto"))?;
-    let set = FileDescriptorSet { file: absolute_names(files)? };
+    let set = FileDescriptorSet {
+        file: absolute_names(files)?,
+    };
     std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
     if std::env::var_os("CARGO_FEATURE_GRPC").is_some() {
         ca_stub(&out);
@@ -24,14 +29,24 @@ fn main() -> Result<()> {
 }
 
 fn package_dir(name: &str) -> Result<PathBuf> {
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .manifest_path(PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("Cargo.toml"))
-        .other_options(["--offline".to_owned()])
-        .exec()
-        .context("cargo metadata")?;
+    let query = |options: &[&str]| {
+        cargo_metadata::MetadataCommand::new()
+            .manifest_path(PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("Cargo.toml"))
+            .other_options(options.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>())
+            .exec()
+            .context("cargo metadata")
+    };
+    // Offline works once every package of the workspace is here; a build of one crate may come before that.
+    let metadata = query(&["--offline"]).or_else(|_| query(&[]))?;
     let package = metadata.packages.iter().find(|p| p.name.as_str() == name);
-    let manifest = &package.with_context(|| format!("package {name} is not in the dependency graph"))?.manifest_path;
-    Ok(manifest.parent().context("manifest without a folder")?.as_std_path().to_owned())
+    let manifest = &package
+        .with_context(|| format!("package {name} is not in the dependency graph"))?
+        .manifest_path;
+    Ok(manifest
+        .parent()
+        .context("manifest without a folder")?
+        .as_std_path()
+        .to_owned())
 }
 
 /// Every file under the package's proto folders, by its import path.
@@ -46,11 +61,21 @@ fn parse_tree(root: &Path) -> Result<BTreeMap<String, FileDescriptorProto>> {
                 if path.is_dir() {
                     folders.push(path);
                 } else if path.extension().is_some_and(|e| e == "proto") {
-                    let name = path.strip_prefix(&include)?.to_str().context("non-UTF-8 path")?.to_owned();
+                    let name = path
+                        .strip_prefix(&include)?
+                        .to_str()
+                        .context("non-UTF-8 path")?
+                        .to_owned();
                     // Envoy imports CEL's files both ways.
-                    let name = name.strip_prefix("proto/").map_or(name.clone(), str::to_owned);
+                    let name = name
+                        .strip_prefix("proto/")
+                        .map_or(name.clone(), str::to_owned);
                     let source = std::fs::read_to_string(&path)?;
-                    files.insert(name.clone(), protox_parse::parse(&name, &source).map_err(|e| anyhow::anyhow!("{name}: {e}"))?);
+                    files.insert(
+                        name.clone(),
+                        protox_parse::parse(&name, &source)
+                            .map_err(|e| anyhow::anyhow!("{name}: {e}"))?,
+                    );
                 }
             }
         }
@@ -60,15 +85,30 @@ fn parse_tree(root: &Path) -> Result<BTreeMap<String, FileDescriptorProto>> {
 
 /// Resolves relative type names as protoc does, against the file and its imports alone: Envoy's packages nest in ways
 /// that make a search over all loaded files find the wrong one.
-fn absolute_names(mut files: BTreeMap<String, FileDescriptorProto>) -> Result<Vec<FileDescriptorProto>> {
-    let well_known: BTreeMap<String, FileDescriptorProto> =
-        DescriptorPool::global().files().map(|f| (f.name().to_owned(), f.file_descriptor_proto().clone())).collect();
-    let defined: BTreeMap<String, BTreeMap<String, bool>> =
-        files.iter().chain(&well_known).map(|(name, file)| (name.clone(), definitions(file))).collect();
+fn absolute_names(
+    mut files: BTreeMap<String, FileDescriptorProto>,
+) -> Result<Vec<FileDescriptorProto>> {
+    let well_known: BTreeMap<String, FileDescriptorProto> = DescriptorPool::global()
+        .files()
+        .map(|f| (f.name().to_owned(), f.file_descriptor_proto().clone()))
+        .collect();
+    let defined: BTreeMap<String, BTreeMap<String, bool>> = files
+        .iter()
+        .chain(&well_known)
+        .map(|(name, file)| (name.clone(), definitions(file)))
+        .collect();
     let publics: BTreeMap<String, Vec<String>> = files
         .iter()
         .chain(&well_known)
-        .map(|(n, f)| (n.clone(), f.public_dependency.iter().filter_map(|i| f.dependency.get(*i as usize).cloned()).collect()))
+        .map(|(n, f)| {
+            (
+                n.clone(),
+                f.public_dependency
+                    .iter()
+                    .filter_map(|i| f.dependency.get(*i as usize).cloned())
+                    .collect(),
+            )
+        })
         .collect();
     let mut done = Vec::new();
     for (name, file) in &mut files {
@@ -80,7 +120,9 @@ fn absolute_names(mut files: BTreeMap<String, FileDescriptorProto>) -> Result<Ve
             if !seen.insert(next.to_owned()) {
                 continue;
             }
-            let Some(names) = defined.get(next) else { bail!("{name} imports {next}, which is not shipped") };
+            let Some(names) = defined.get(next) else {
+                bail!("{name} imports {next}, which is not shipped")
+            };
             visible.extend(names.iter().map(|(n, is_enum)| (n.as_str(), *is_enum)));
             wanted.extend(publics.get(next).into_iter().flatten().map(String::as_str));
         }
@@ -95,7 +137,10 @@ fn absolute_names(mut files: BTreeMap<String, FileDescriptorProto>) -> Result<Ve
             service.options = None;
             for method in &mut service.method {
                 method.options = None;
-                for t in [&mut method.input_type, &mut method.output_type].into_iter().flatten() {
+                for t in [&mut method.input_type, &mut method.output_type]
+                    .into_iter()
+                    .flatten()
+                {
                     *t = resolve(t, &package, &visible)?.0;
                 }
             }
@@ -114,24 +159,42 @@ fn absolute_names(mut files: BTreeMap<String, FileDescriptorProto>) -> Result<Ve
 fn definitions(file: &FileDescriptorProto) -> BTreeMap<String, bool> {
     fn message(m: &DescriptorProto, scope: &str, out: &mut BTreeMap<String, bool>) {
         let name = format!("{scope}.{}", m.name());
-        out.extend(m.enum_type.iter().map(|e| (format!("{name}.{}", e.name()), true)));
+        out.extend(
+            m.enum_type
+                .iter()
+                .map(|e| (format!("{name}.{}", e.name()), true)),
+        );
         m.nested_type.iter().for_each(|n| message(n, &name, out));
         out.insert(name, false);
     }
     let scope = format!(".{}", file.package());
-    let mut out: BTreeMap<_, _> = file.enum_type.iter().map(|e| (format!("{scope}.{}", e.name()), true)).collect();
-    file.message_type.iter().for_each(|m| message(m, &scope, &mut out));
+    let mut out: BTreeMap<_, _> = file
+        .enum_type
+        .iter()
+        .map(|e| (format!("{scope}.{}", e.name()), true))
+        .collect();
+    file.message_type
+        .iter()
+        .for_each(|m| message(m, &scope, &mut out));
     out
 }
 
+/// Of an enum's options only `allow_alias` matters, and that shows in its numbers.
 fn strip_enum(e: &mut prost_types::EnumDescriptorProto) {
-    if let Some(options) = &mut e.options {
-        options.uninterpreted_option.clear();
-    }
+    let numbers: BTreeSet<i32> = e.value.iter().map(|v| v.number()).collect();
+    let aliased = numbers.len() < e.value.len();
+    e.options = aliased.then(|| prost_types::EnumOptions {
+        allow_alias: Some(true),
+        ..Default::default()
+    });
     e.value.iter_mut().for_each(|v| v.options = None);
 }
 
-fn resolve_message(m: &mut DescriptorProto, scope: &str, visible: &BTreeMap<&str, bool>) -> Result<()> {
+fn resolve_message(
+    m: &mut DescriptorProto,
+    scope: &str,
+    visible: &BTreeMap<&str, bool>,
+) -> Result<()> {
     let scope = format!("{scope}.{}", m.name());
     if let Some(options) = &mut m.options {
         options.uninterpreted_option.clear();
@@ -141,10 +204,16 @@ fn resolve_message(m: &mut DescriptorProto, scope: &str, visible: &BTreeMap<&str
     for field in m.field.iter_mut().chain(&mut m.extension) {
         resolve_field(field, &scope, visible)?;
     }
-    m.nested_type.iter_mut().try_for_each(|n| resolve_message(n, &scope, visible))
+    m.nested_type
+        .iter_mut()
+        .try_for_each(|n| resolve_message(n, &scope, visible))
 }
 
-fn resolve_field(f: &mut prost_types::FieldDescriptorProto, scope: &str, visible: &BTreeMap<&str, bool>) -> Result<()> {
+fn resolve_field(
+    f: &mut prost_types::FieldDescriptorProto,
+    scope: &str,
+    visible: &BTreeMap<&str, bool>,
+) -> Result<()> {
     use prost_types::field_descriptor_proto::Type;
     if let Some(options) = &mut f.options {
         options.uninterpreted_option.clear();
@@ -165,7 +234,10 @@ fn resolve_field(f: &mut prost_types::FieldDescriptorProto, scope: &str, visible
 /// Innermost scope first, as the language says.
 fn resolve(name: &str, scope: &str, visible: &BTreeMap<&str, bool>) -> Result<(String, bool)> {
     if name.starts_with('.') {
-        return visible.get(name).map(|e| (name.to_owned(), *e)).with_context(|| format!("{name} is not defined"));
+        return visible
+            .get(name)
+            .map(|e| (name.to_owned(), *e))
+            .with_context(|| format!("{name} is not defined"));
     }
     let mut scope = scope;
     loop {
@@ -194,5 +266,7 @@ fn ca_stub(out: &Path) {
         .package("istio.v1.auth")
         .method(method)
         .build();
-    tonic_build::manual::Builder::new().out_dir(out).compile(&[service]);
+    tonic_build::manual::Builder::new()
+        .out_dir(out)
+        .compile(&[service]);
 }

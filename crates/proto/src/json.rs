@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage, SerializeOptions};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage, SerializeOptions,
+};
 use serde_json::Value;
 
 use crate::google::protobuf::Any;
@@ -13,8 +15,10 @@ use crate::type_url;
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let mut pool = DescriptorPool::global();
     // The bytes are made by this crate's build script and checked there.
-    pool.decode_file_descriptor_set(include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")).as_slice())
-        .expect("descriptors made at build time");
+    pool.decode_file_descriptor_set(
+        include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")).as_slice(),
+    )
+    .expect("descriptors made at build time");
     pool
 });
 
@@ -58,13 +62,17 @@ pub fn pool() -> &'static DescriptorPool {
 /// The descriptor of a type by its full name (`envoy.config.cluster.v3.Cluster`) or type URL.
 pub fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
     let name = name.rsplit('/').next().unwrap_or(name);
-    POOL.get_message_by_name(name).ok_or_else(|| JsonError::UnknownType(name.to_owned()))
+    POOL.get_message_by_name(name)
+        .ok_or_else(|| JsonError::UnknownType(name.to_owned()))
 }
 
 /// Encoded bytes of a known type as a dynamic message.
 pub fn decode(name: &str, bytes: &[u8]) -> Result<DynamicMessage, JsonError> {
     let descriptor = descriptor(name)?;
-    DynamicMessage::decode(descriptor, bytes).map_err(|source| JsonError::Decode { name: name.to_owned(), source })
+    DynamicMessage::decode(descriptor, bytes).map_err(|source| JsonError::Decode {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 /// A message as protobuf JSON with the proto's own field names.
@@ -74,18 +82,29 @@ pub fn print<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
 
 /// A dynamic message as protobuf JSON with the proto's own field names.
 pub fn print_dynamic(message: &DynamicMessage) -> Result<Value, JsonError> {
-    let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(true);
+    let options = SerializeOptions::new()
+        .use_proto_field_name(true)
+        .stringify_64_bit_integers(true);
     message
         .serialize_with_options(serde_json::value::Serializer, &options)
-        .map_err(|source| JsonError::Print { name: message.descriptor().full_name().to_owned(), source })
+        .map_err(|source| JsonError::Print {
+            name: message.descriptor().full_name().to_owned(),
+            source,
+        })
 }
 
 /// A packed resource as protobuf JSON, the name table included.
 pub fn print_any(any: &Any) -> Result<Value, JsonError> {
     if any.type_url == type_url::NAME_TABLE {
-        let table = NameTable::decode(any.value.as_slice())
-            .map_err(|source| JsonError::Decode { name: any.type_url.clone(), source })?;
-        let hosts = table.table.into_iter().map(|(host, info)| (host, serde_json::json!({ "ips": info.ips })));
+        let table =
+            NameTable::decode(any.value.as_slice()).map_err(|source| JsonError::Decode {
+                name: any.type_url.clone(),
+                source,
+            })?;
+        let hosts = table
+            .table
+            .into_iter()
+            .map(|(host, info)| (host, serde_json::json!({ "ips": info.ips })));
         return Ok(serde_json::json!({ "table": hosts.collect::<serde_json::Map<_, _>>() }));
     }
     print_dynamic(&decode(&any.type_url, &any.value)?)
@@ -94,7 +113,10 @@ pub fn print_any(any: &Any) -> Result<Value, JsonError> {
 /// Reads protobuf JSON of a named type; unknown fields are errors.
 pub fn parse(name: &str, json: &Value) -> Result<DynamicMessage, JsonError> {
     let descriptor = descriptor(name)?;
-    DynamicMessage::deserialize(descriptor, json).map_err(|source| JsonError::Parse { name: name.to_owned(), source })
+    DynamicMessage::deserialize(descriptor, json).map_err(|source| JsonError::Parse {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -109,7 +131,9 @@ mod tests {
             "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": { "http2_protocol_options": { "max_concurrent_streams": 7 } } } } });
-        let bytes = parse("envoy.config.cluster.v3.Cluster", &json).unwrap().encode_to_vec();
+        let bytes = parse("envoy.config.cluster.v3.Cluster", &json)
+            .unwrap()
+            .encode_to_vec();
         let cluster = Cluster::decode(bytes.as_slice()).unwrap();
         assert_eq!(print(&cluster).unwrap(), json);
     }
@@ -118,6 +142,9 @@ mod tests {
     fn every_shipped_file_is_in_the_pool() {
         assert!(pool().files().count() > 400);
         assert!(descriptor("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication").is_ok());
-        assert!(matches!(descriptor("no.such.Type"), Err(JsonError::UnknownType(_))));
+        assert!(matches!(
+            descriptor("no.such.Type"),
+            Err(JsonError::UnknownType(_))
+        ));
     }
 }

@@ -16,5 +16,8 @@ use prost::{Message, Name};
 
 /// Packs a message with the type URL that xDS uses (`type.googleapis.com/…`).
 pub fn any<M: Message + Name>(message: &M) -> google::protobuf::Any {
-    google::protobuf::Any { type_url: type_url::of::<M>(), value: message.encode_to_vec() }
+    google::protobuf::Any {
+        type_url: type_url::of::<M>(),
+        value: message.encode_to_vec(),
+    }
 }

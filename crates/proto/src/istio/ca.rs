@@ -28,5 +28,8 @@ pub struct IstioCertificateResponse {
 #[cfg(feature = "grpc")]
 pub mod service {
     #![allow(clippy::all, missing_docs)]
-    include!(concat!(env!("OUT_DIR"), "/istio.v1.auth.IstioCertificateService.rs"));
+    include!(concat!(
+        env!("OUT_DIR"),
+        "/istio.v1.auth.IstioCertificateService.rs"
+    ));
 }

@@ -1,0 +1,284 @@
+//! Settings of the whole mesh: MeshConfig and MeshNetworks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::authn::MtlsMode;
+use crate::gateway::TlsVersion;
+use crate::meta::Visibility;
+use crate::name::{ClusterId, Hostname, NetworkId, Str};
+use crate::route::Retries;
+use crate::sidecar::OutboundPolicy;
+use crate::traffic::{H2Upgrade, LocalitySettings, TcpKeepalive};
+
+/// MeshConfig with its defaults filled in.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Mesh {
+    /// `trustDomain`.
+    pub trust_domain: Str,
+    /// `trustDomainAliases`.
+    pub trust_domain_aliases: Vec<Str>,
+    /// `rootNamespace`.
+    pub root_namespace: Str,
+    /// DNS domain of Kubernetes services, `cluster.local`.
+    pub dns_domain: Str,
+    /// `enableAutoMtls`.
+    pub auto_mtls: bool,
+    /// `outboundTrafficPolicy`.
+    pub outbound_policy: OutboundPolicy,
+    /// `inboundTrafficPolicy.mode: PASSTHROUGH`; false is `LOCALHOST`.
+    pub inbound_passthrough: bool,
+    /// `localityLbSetting`.
+    pub locality: LocalitySettings,
+    /// `defaultServiceExportTo`, `defaultVirtualServiceExportTo`, `defaultDestinationRuleExportTo`. `.` is represented by
+    /// `None` in [`DefaultVisibility`].
+    pub default_service_visibility: DefaultVisibility,
+    /// For VirtualServices.
+    pub default_route_visibility: DefaultVisibility,
+    /// For DestinationRules.
+    pub default_rule_visibility: DefaultVisibility,
+    /// `extensionProviders` by name.
+    pub providers: BTreeMap<Str, Provider>,
+    /// `defaultProviders.accessLogging`.
+    pub default_access_logging: Vec<Str>,
+    /// `defaultProviders.tracing`.
+    pub default_tracing: Vec<Str>,
+    /// `pathNormalization`.
+    pub path_normalization: PathNormalization,
+    /// `meshMTLS.minProtocolVersion`.
+    pub mtls_min_version: TlsVersion,
+    /// `defaultHttpRetryPolicy`.
+    pub default_retries: Option<Retries>,
+    /// `defaultInboundHttpRetryPolicy`.
+    pub default_inbound_retries: Option<Retries>,
+    /// `accessLogFile`; empty is off.
+    pub access_log_file: Str,
+    /// `accessLogFormat`; empty is the default.
+    pub access_log_format: Str,
+    /// `accessLogEncoding: JSON`.
+    pub access_log_json: bool,
+    /// `connectTimeout`.
+    pub connect_timeout: Duration,
+    /// `protocolDetectionTimeout`; zero is none.
+    pub protocol_detection_timeout: Duration,
+    /// `dnsRefreshRate`.
+    pub dns_refresh_rate: Duration,
+    /// `proxyListenPort` (15001).
+    pub outbound_port: u16,
+    /// `proxyInboundListenPort` (15006).
+    pub inbound_port: u16,
+    /// `h2UpgradePolicy`.
+    pub h2_upgrade: H2Upgrade,
+    /// `tcpKeepalive`.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `enablePrometheusMerge` and such do not concern translation. `verifyCertificateAtClient` is accepted without effect.
+    /// `ingressClass`.
+    pub ingress_class: Str,
+    /// `ingressSelector`.
+    pub ingress_selector: Str,
+    /// `ingressService`.
+    pub ingress_service: Str,
+    /// Mode of mutual TLS where no PeerAuthentication says otherwise.
+    pub default_mtls: MtlsMode,
+    /// MeshNetworks.
+    pub networks: BTreeMap<NetworkId, Network>,
+}
+
+/// Default of `exportTo`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub enum DefaultVisibility {
+    /// `*`.
+    #[default]
+    Public,
+    /// `.`: the object's own namespace.
+    Private,
+    /// Anything else.
+    Fixed(Visibility),
+}
+
+/// A network of MeshNetworks.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Network {
+    /// `endpoints[].fromCidr`.
+    pub cidrs: Vec<IpNet>,
+    /// `endpoints[].fromRegistry`.
+    pub clusters: Vec<ClusterId>,
+}
+
+/// How paths are normalised before policies and routes see them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub enum PathNormalization {
+    /// Not at all.
+    None,
+    /// RFC 3986 (`BASE`, the default).
+    #[default]
+    Base,
+    /// And adjacent slashes merged.
+    MergeSlashes,
+    /// And escaped slashes decoded.
+    DecodeAndMergeSlashes,
+}
+
+/// An extension provider.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Provider {
+    /// External authorization over HTTP.
+    ExtAuthzHttp(ExtAuthzHttp),
+    /// External authorization over gRPC.
+    ExtAuthzGrpc(ExtAuthzGrpc),
+    /// Access log to a file.
+    FileLog {
+        /// Path.
+        path: Str,
+        /// Text format; empty is the default.
+        text: Str,
+        /// JSON labels; empty is text.
+        json: BTreeMap<Str, Str>,
+    },
+    /// Access log over gRPC (`envoyHttpAls`, `envoyTcpAls`, `envoyOtelAls`).
+    GrpcLog {
+        /// Which of them.
+        kind: GrpcLogKind,
+        /// Host of the service.
+        service: Hostname,
+        /// Its port.
+        port: u16,
+        /// Name of the log.
+        log_name: Str,
+    },
+    /// Zipkin.
+    Zipkin {
+        /// Host of the service.
+        service: Hostname,
+        /// Its port.
+        port: u16,
+        /// Path; empty is `/api/v2/spans`.
+        path: Str,
+        /// 128-bit trace ids.
+        trace_id_64bit: bool,
+    },
+    /// OpenTelemetry.
+    OpenTelemetry {
+        /// Host of the service.
+        service: Hostname,
+        /// Its port.
+        port: u16,
+        /// HTTP path; `None` is gRPC.
+        http_path: Option<Str>,
+    },
+    /// Datadog.
+    Datadog {
+        /// Host of the service.
+        service: Hostname,
+        /// Its port.
+        port: u16,
+    },
+    /// SkyWalking.
+    SkyWalking {
+        /// Host of the service.
+        service: Hostname,
+        /// Its port.
+        port: u16,
+        /// Access token.
+        token: Str,
+    },
+    /// Prometheus: no part of the proxies' configuration.
+    Prometheus,
+    /// Known, without effect on stock Envoy.
+    Inert(Str),
+}
+
+/// Kinds of access logs over gRPC.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum GrpcLogKind {
+    /// HTTP.
+    Http,
+    /// TCP.
+    Tcp,
+    /// OpenTelemetry.
+    OpenTelemetry,
+}
+
+/// External authorization over HTTP.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ExtAuthzHttp {
+    /// Host of the service.
+    pub service: Hostname,
+    /// Its port.
+    pub port: u16,
+    /// Time it may take; `None` is 600 s.
+    pub timeout: Option<Duration>,
+    /// Prefix of the path.
+    pub path_prefix: Str,
+    /// Let requests through where it fails.
+    pub fail_open: bool,
+    /// Status where it fails; empty is 403.
+    pub status_on_error: Str,
+    /// Request headers sent along.
+    pub include_headers: Vec<Str>,
+    /// Headers added to the check.
+    pub add_headers: BTreeMap<Str, Str>,
+    /// Body sent along.
+    pub body: Option<ExtAuthzBody>,
+    /// Headers of its answer that go upstream if allowed.
+    pub upstream_on_allow: Vec<Str>,
+    /// Headers of its answer that go downstream if refused.
+    pub downstream_on_deny: Vec<Str>,
+    /// Headers of its answer that go downstream if allowed.
+    pub downstream_on_allow: Vec<Str>,
+    /// Decide the route anew if allowed.
+    pub clear_route_cache: bool,
+}
+
+/// External authorization over gRPC.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ExtAuthzGrpc {
+    /// Host of the service.
+    pub service: Hostname,
+    /// Its port.
+    pub port: u16,
+    /// Time it may take; `None` is 600 s.
+    pub timeout: Option<Duration>,
+    /// Let requests through where it fails.
+    pub fail_open: bool,
+    /// Status where it fails; empty is 403.
+    pub status_on_error: Str,
+    /// Body sent along.
+    pub body: Option<ExtAuthzBody>,
+    /// Decide the route anew if allowed.
+    pub clear_route_cache: bool,
+}
+
+/// A body sent to an external authorizer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ExtAuthzBody {
+    /// At most so many bytes.
+    pub max_bytes: u32,
+    /// Send what was read where there is more.
+    pub allow_partial: bool,
+    /// As bytes rather than text.
+    pub raw: bool,
+}
+
+impl Mesh {
+    /// The network that MeshNetworks gives to an address of a cluster: by the cluster first, else by address range.
+    pub fn network_of(&self, cluster: &ClusterId, ip: Option<IpAddr>) -> NetworkId {
+        let by_cluster = self
+            .networks
+            .iter()
+            .find(|(_, n)| n.clusters.contains(cluster));
+        let by_range = || {
+            let ip = ip?;
+            self.networks
+                .iter()
+                .find(|(_, n)| n.cidrs.iter().any(|c| c.contains(&ip)))
+        };
+        by_cluster
+            .or_else(by_range)
+            .map(|(id, _)| id.clone())
+            .unwrap_or_default()
+    }
+}
