@@ -121,7 +121,8 @@ async fn product_page_shows_what_the_services_say() {
     ))
     .await;
     let none = nowhere().await;
-    let cases: &[(&str, &str, &str, &[&str], &[&str])] = &[
+    type Case<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], &'a [&'a str]);
+    let cases: &[Case] = &[
         (
             "v1",
             &details,
@@ -175,7 +176,13 @@ async fn headers_are_handed_on_and_the_user_comes_from_the_session() {
     let url = start(productpage::router(peers(&mirror, &mirror, &mirror))).await;
     let cookie = session::login("jason").unwrap();
     let cookie = cookie.split(';').next().unwrap();
-    let cases: &[(&str, &[(&'static str, &str)], &[&str], &[&str])] = &[
+    type Case<'a> = (
+        &'a str,
+        &'a [(&'static str, &'a str)],
+        &'a [&'a str],
+        &'a [&'a str],
+    );
+    let cases: &[Case] = &[
         (
             "tracing",
             &[("x-request-id", "r1"), ("traceparent", "00-1"), ("b3", "0")],
