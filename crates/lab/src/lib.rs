@@ -1,3 +1,4 @@
 //! Clusters on one machine: network namespaces, nodes, services, pods as processes.
 
 pub mod net;
+pub mod sandbox;
