@@ -1,0 +1,798 @@
+//! Reading JSON into types: every fault is reported with its path, and unknown fields are faults, not failures.
+//!
+//! The two macros below define a foreign message or enum once; from that one definition come the Rust type,
+//! how it is read and written, and its [`Shape`] (from which CRDs are generated and objects are checked).
+
+use crate::shape::Shape;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// What is wrong with one value of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultKind {
+    /// A field that the type does not have. The object is usable without it.
+    UnknownField,
+    /// A value of the wrong type or out of the range of its type.
+    Type,
+    /// A name that the enum does not have.
+    Enum,
+    /// More than one member of a oneof.
+    OneOf,
+    /// A rule of the schema (required, length, pattern, …) is broken.
+    Rule,
+}
+
+/// A fault at a path such as `spec.http[0].route[0].weight`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fault {
+    pub path: String,
+    pub kind: FaultKind,
+    pub message: String,
+    /// What to do about it; empty if there is nothing useful to say.
+    pub help: String,
+}
+
+impl Fault {
+    /// Whether the object can be used all the same.
+    pub fn harmless(&self) -> bool {
+        self.kind == FaultKind::UnknownField
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            write!(f, "{}", self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Segment {
+    Key(String),
+    Index(usize),
+}
+
+/// Where the reader is, and what it found wrong so far.
+#[derive(Debug, Default)]
+pub struct Reader {
+    path: Vec<Segment>,
+    faults: Vec<Fault>,
+}
+
+/// Faults beyond this number are not kept: one broken document must not fill the memory.
+const MAX_FAULTS: usize = 200;
+
+impl Reader {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn enter(&mut self, key: String) {
+        self.path.push(Segment::Key(key));
+    }
+
+    pub(crate) fn enter_index(&mut self, index: usize) {
+        self.path.push(Segment::Index(index));
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.path.pop();
+    }
+
+    /// The path of the value being read.
+    pub fn path(&self) -> String {
+        let mut out = String::new();
+        for segment in &self.path {
+            match segment {
+                Segment::Key(key) => push_key(&mut out, key),
+                Segment::Index(i) => out.push_str(&format!("[{i}]")),
+            }
+        }
+        out
+    }
+
+    pub(crate) fn fault(
+        &mut self,
+        kind: FaultKind,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(Fault {
+                path: self.path(),
+                kind,
+                message: message.into(),
+                help: help.into(),
+            });
+        }
+    }
+
+    pub(crate) fn unknown(&mut self, key: String, known: &[&str]) {
+        let help = match nearest(&key, known) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => String::new(),
+        };
+        let message = format!("unknown field \"{key}\"");
+        self.enter(key);
+        self.fault(FaultKind::UnknownField, message, help);
+        self.leave();
+    }
+
+    pub(crate) fn object(&mut self, value: Value) -> Option<Map<String, Value>> {
+        match value {
+            Value::Object(map) => Some(map),
+            Value::Null => None,
+            other => {
+                self.wrong_type("an object", &other);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn wrong_type(&mut self, wanted: &str, got: &Value) {
+        self.fault(
+            FaultKind::Type,
+            format!("must be {wanted}, not {}", describe(got)),
+            "",
+        );
+    }
+
+    /// What was found wrong, in the order of the document.
+    pub fn finish(self) -> Vec<Fault> {
+        self.faults
+    }
+}
+
+/// Appends a key to a path: `.name`, or `[name]` where a dot would mislead (labels, headers).
+pub(crate) fn push_key(out: &mut String, key: &str) {
+    let plain = !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if !plain {
+        out.push('[');
+        out.push_str(key);
+        out.push(']');
+    } else {
+        if !out.is_empty() {
+            out.push('.');
+        }
+        out.push_str(key);
+    }
+}
+
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(b) => format!("the boolean {b}"),
+        Value::Number(n) => format!("the number {n}"),
+        Value::String(s) => {
+            let short: String = s.chars().take(40).collect();
+            format!("the string \"{short}\"")
+        }
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// The candidate closest to `word`, if close enough to be a slip of the finger.
+pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
+    candidates
+        .iter()
+        .map(|c| {
+            (
+                distance(&word.to_ascii_lowercase(), &c.to_ascii_lowercase()),
+                *c,
+            )
+        })
+        .filter(|(d, c)| *d <= 1 + c.len() / 4)
+        .min()
+        .map(|(_, c)| c)
+        .or_else(|| {
+            // An abbreviation or a singular: "retry" for "retries", "dest" for "destination".
+            let stem = word.get(..4)?;
+            candidates.iter().find(|c| c.starts_with(stem)).copied()
+        })
+}
+
+/// Levenshtein's distance, with one row.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// A type that can be read from JSON, written to it, and described.
+pub trait Field: Sized {
+    /// Reads the value; whatever cannot be read is reported and left at its default.
+    fn read(value: Value, cx: &mut Reader) -> Self;
+    fn write(&self) -> Value;
+    /// Whether leaving the field out of JSON means the same.
+    fn is_default(&self) -> bool;
+    fn shape() -> Shape;
+}
+
+impl Field for bool {
+    fn read(value: Value, cx: &mut Reader) -> Self {
+        match value {
+            Value::Bool(b) => b,
+            Value::Null => false,
+            other => {
+                cx.wrong_type("true or false", &other);
+                false
+            }
+        }
+    }
+    fn write(&self) -> Value {
+        Value::Bool(*self)
+    }
+    fn is_default(&self) -> bool {
+        !self
+    }
+    fn shape() -> Shape {
+        Shape::Bool
+    }
+}
+
+impl Field for String {
+    fn read(value: Value, cx: &mut Reader) -> Self {
+        match value {
+            Value::String(s) => s,
+            Value::Null => String::new(),
+            other => {
+                cx.wrong_type("a string", &other);
+                String::new()
+            }
+        }
+    }
+    fn write(&self) -> Value {
+        Value::String(self.clone())
+    }
+    fn is_default(&self) -> bool {
+        self.is_empty()
+    }
+    fn shape() -> Shape {
+        Shape::String
+    }
+}
+
+impl Field for f64 {
+    fn read(value: Value, cx: &mut Reader) -> Self {
+        match value.as_f64() {
+            Some(n) => n,
+            None if value.is_null() => 0.0,
+            None => {
+                cx.wrong_type("a number", &value);
+                0.0
+            }
+        }
+    }
+    fn write(&self) -> Value {
+        serde_json::Number::from_f64(*self).map_or(Value::Null, Value::Number)
+    }
+    fn is_default(&self) -> bool {
+        *self == 0.0
+    }
+    fn shape() -> Shape {
+        Shape::Double
+    }
+}
+
+macro_rules! integer {
+    ($($ty:ty, $format:expr, $lenient:expr;)*) => {$(
+        impl Field for $ty {
+            fn read(value: Value, cx: &mut Reader) -> Self {
+                let number = match &value {
+                    Value::Null => return 0,
+                    Value::Number(n) => n
+                        .as_i64()
+                        .map(i128::from)
+                        .or_else(|| n.as_u64().map(i128::from)),
+                    // proto3's JSON writes 64-bit numbers as strings.
+                    Value::String(s) if $lenient => s.parse::<i128>().ok(),
+                    _ => None,
+                };
+                match number {
+                    None => {
+                        cx.wrong_type("a whole number", &value);
+                        0
+                    }
+                    Some(n) => <$ty>::try_from(n).unwrap_or_else(|_| {
+                        cx.fault(
+                            FaultKind::Type,
+                            format!("the number {n} is out of range"),
+                            format!("use a number from {} to {}", <$ty>::MIN, <$ty>::MAX),
+                        );
+                        0
+                    }),
+                }
+            }
+            fn write(&self) -> Value {
+                Value::from(*self)
+            }
+            fn is_default(&self) -> bool {
+                *self == 0
+            }
+            fn shape() -> Shape {
+                Shape::Int { min: <$ty>::MIN as i128, max: <$ty>::MAX as i128, format: $format }
+            }
+        }
+    )*};
+}
+
+integer! {
+    i32, Some("int32"), false;
+    u32, None, false;
+    i64, Some("int64"), true;
+    u64, None, true;
+}
+
+impl Field for Value {
+    fn read(value: Value, _: &mut Reader) -> Self {
+        value
+    }
+    fn write(&self) -> Value {
+        self.clone()
+    }
+    fn is_default(&self) -> bool {
+        self.is_null()
+    }
+    fn shape() -> Shape {
+        Shape::Any
+    }
+}
+
+/// A free JSON object (`google.protobuf.Struct`).
+pub type Struct = Map<String, Value>;
+
+impl Field for Struct {
+    fn read(value: Value, cx: &mut Reader) -> Self {
+        cx.object(value).unwrap_or_default()
+    }
+    fn write(&self) -> Value {
+        Value::Object(self.clone())
+    }
+    fn is_default(&self) -> bool {
+        self.is_empty()
+    }
+    fn shape() -> Shape {
+        Shape::Struct
+    }
+}
+
+/// No value at all: kinds without a status.
+impl Field for () {
+    fn read(_: Value, _: &mut Reader) -> Self {}
+    fn write(&self) -> Value {
+        Value::Null
+    }
+    fn is_default(&self) -> bool {
+        true
+    }
+    fn shape() -> Shape {
+        Shape::Any
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn read(value: Value, cx: &mut Reader) -> Self {
+        if value.is_null() {
+            None
+        } else {
+            Some(T::read(value, cx))
+        }
+    }
+    fn write(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::write)
+    }
+    fn is_default(&self) -> bool {
+        self.is_none()
+    }
+    fn shape() -> Shape {
+        T::shape().optional()
+    }
+}
+
+impl<T: Field> Field for Arc<T> {
+    fn read(value: Value, cx: &mut Reader) -> Self {
+        Arc::new(T::read(value, cx))
+    }
+    fn write(&self) -> Value {
+        T::write(self)
+    }
+    fn is_default(&self) -> bool {
+        T::is_default(self)
+    }
+    fn shape() -> Shape {
+        T::shape()
+    }
+}
+
+impl<T: Field> Field for Vec<T> {
+    fn read(value: Value, cx: &mut Reader) -> Self {
+        match value {
+            Value::Array(items) => items
+                .into_iter()
+                .enumerate()
+                .map(|(i, item)| {
+                    cx.enter_index(i);
+                    let item = T::read(item, cx);
+                    cx.leave();
+                    item
+                })
+                .collect(),
+            Value::Null => Vec::new(),
+            other => {
+                cx.wrong_type("a list", &other);
+                Vec::new()
+            }
+        }
+    }
+    fn write(&self) -> Value {
+        Value::Array(self.iter().map(T::write).collect())
+    }
+    fn is_default(&self) -> bool {
+        self.is_empty()
+    }
+    fn shape() -> Shape {
+        Shape::List(Box::new(T::shape()))
+    }
+}
+
+/// A key of a map, which JSON always writes as a string.
+pub trait Key: Ord + Sized {
+    fn parse(key: &str) -> Option<Self>;
+    fn text(&self) -> String;
+}
+
+impl Key for String {
+    fn parse(key: &str) -> Option<Self> {
+        Some(key.to_owned())
+    }
+    fn text(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Key for u32 {
+    fn parse(key: &str) -> Option<Self> {
+        key.parse().ok()
+    }
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl<K: Key, T: Field> Field for BTreeMap<K, T> {
+    fn read(value: Value, cx: &mut Reader) -> Self {
+        let mut out = BTreeMap::new();
+        for (key, value) in cx.object(value).unwrap_or_default() {
+            let parsed = K::parse(&key);
+            cx.enter(key);
+            match parsed {
+                Some(key) => {
+                    out.insert(key, T::read(value, cx));
+                }
+                None => cx.fault(FaultKind::Type, "the key must be a number", ""),
+            }
+            cx.leave();
+        }
+        out
+    }
+    fn write(&self) -> Value {
+        Value::Object(self.iter().map(|(k, v)| (k.text(), v.write())).collect())
+    }
+    fn is_default(&self) -> bool {
+        self.is_empty()
+    }
+    fn shape() -> Shape {
+        Shape::Map(Box::new(T::shape()))
+    }
+}
+
+/// Reads a whole value of a type; the faults are in the order of the document.
+pub fn read<T: Field>(value: Value) -> (T, Vec<Fault>) {
+    let mut cx = Reader::new();
+    let read = T::read(value, &mut cx);
+    (read, cx.finish())
+}
+
+/// For a serde bridge: the first fault that is not harmless, if any.
+pub(crate) fn strict<T: Field, E: serde::de::Error>(value: Value) -> Result<T, E> {
+    let (read, faults) = read(value);
+    match faults.into_iter().find(|f| !f.harmless()) {
+        Some(fault) => Err(E::custom(fault)),
+        None => Ok(read),
+    }
+}
+
+/// Defines messages of a foreign API. A field's name is its proto name (a final `_` avoids keywords), or `as "jsonName"`.
+/// `(slim)` says that the type has more fields than are read; `oneof [a, b]` that at most one of them may be set;
+/// brackets after a type hold [`Rule`](crate::shape::Rule)s.
+macro_rules! message {
+    ($(
+        $(#[$meta:meta])*
+        pub struct $Name:ident $(($mode:ident))? {
+            $( $(#[$fmeta:meta])* $field:ident $(as $json:literal)? : $ty:ty $([ $($rule:expr),* $(,)? ])? ),* $(,)?
+        }
+        $( oneof [ $($member:ident),+ $(,)? ] )*
+        $( rule $cel:expr ; )*
+    )*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $Name { $( $(#[$fmeta])* pub $field: $ty ),* }
+
+        impl $crate::message::Field for $Name {
+            fn read(value: serde_json::Value, cx: &mut $crate::message::Reader) -> Self {
+                #[allow(unused_mut, reason = "a message may have no fields")]
+                let mut out = Self::default();
+                let Some(map) = cx.object(value) else { return out };
+                $(
+                    let group = [$( $crate::message::field_name!($member) ),+];
+                    let set: Vec<&str> = group
+                        .iter()
+                        .filter(|m| map.iter().any(|(k, v)| !v.is_null() && $crate::shape::names(k, m)))
+                        .copied()
+                        .collect();
+                    $crate::message::at_most_one(&set, cx);
+                )*
+                for (key, value) in map {
+                    $(
+                        if $crate::message::is_field!(key, $field $(, $json)?) {
+                            cx.enter(key);
+                            out.$field = $crate::message::Field::read(value, cx);
+                            cx.leave();
+                            continue;
+                        }
+                    )*
+                    let _ = value;
+                    if !$crate::message::is_slim!($($mode)?) {
+                        let known: Vec<String> = vec![$( $crate::message::json_field!($field $(, $json)?) ),*];
+                        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                        cx.unknown(key, &known);
+                    }
+                }
+                out
+            }
+            fn write(&self) -> serde_json::Value {
+                #[allow(unused_mut, reason = "a message may have no fields")]
+                let mut map = serde_json::Map::new();
+                $(
+                    if !$crate::message::Field::is_default(&self.$field) {
+                        map.insert($crate::message::json_field!($field $(, $json)?), $crate::message::Field::write(&self.$field));
+                    }
+                )*
+                serde_json::Value::Object(map)
+            }
+            fn is_default(&self) -> bool {
+                true $( && $crate::message::Field::is_default(&self.$field) )*
+            }
+            fn shape() -> $crate::shape::Shape {
+                #[allow(unused_imports, reason = "most fields have no rules")]
+                use $crate::shape::Rule::*;
+                $crate::shape::Shape::Message($crate::shape::MessageShape {
+                    name: stringify!($Name),
+                    slim: $crate::message::is_slim!($($mode)?),
+                    fields: vec![$( $crate::shape::FieldShape {
+                        name: $crate::message::json_field!($field $(, $json)?),
+                        shape: <$ty as $crate::message::Field>::shape(),
+                        rules: vec![$($(const { $rule }),*)?],
+                    } ),*],
+                    oneofs: vec![$( vec![$( $crate::shape::json_name(stringify!($member)) ),+] ),*],
+                    rules: vec![$( const { $cel } ),*],
+                })
+            }
+        }
+
+        $crate::message::serde_bridge!($Name);
+    )*};
+}
+
+/// Defines enums of a foreign API, by the names that JSON uses; the first is the default.
+macro_rules! choice {
+    ($(
+        $(#[$meta:meta])*
+        pub enum $Name:ident { $first:ident = $text0:literal $(, $variant:ident = $text:literal)* $(,)? }
+    )*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $Name { #[default] $first $(, $variant)* }
+
+        impl $Name {
+            /// The names as JSON has them, in proto's order.
+            pub const NAMES: &'static [&'static str] = &[$text0 $(, $text)*];
+
+            /// The name as JSON has it.
+            pub fn as_str(self) -> &'static str {
+                match self { Self::$first => $text0 $(, Self::$variant => $text)* }
+            }
+        }
+
+        impl $crate::message::Field for $Name {
+            fn read(value: serde_json::Value, cx: &mut $crate::message::Reader) -> Self {
+                match &value {
+                    serde_json::Value::Null => Self::default(),
+                    serde_json::Value::String(s) => match s.as_str() {
+                        $text0 => Self::$first,
+                        $( $text => Self::$variant, )*
+                        other => {
+                            $crate::message::bad_enum(other, Self::NAMES, cx);
+                            Self::default()
+                        }
+                    },
+                    other => {
+                        cx.wrong_type("a string", other);
+                        Self::default()
+                    }
+                }
+            }
+            fn write(&self) -> serde_json::Value {
+                serde_json::Value::String(self.as_str().to_owned())
+            }
+            fn is_default(&self) -> bool {
+                *self == Self::default()
+            }
+            fn shape() -> $crate::shape::Shape {
+                $crate::shape::Shape::Enum(Self::NAMES)
+            }
+        }
+
+        $crate::message::serde_bridge!($Name);
+    )*};
+}
+
+/// Defines messages that are nothing but a oneof: a Rust enum of which the first variant means that nothing is set.
+macro_rules! one_of {
+    ($(
+        $(#[$meta:meta])*
+        pub enum $Name:ident { $(#[$umeta:meta])* $unset:ident $(, $(#[$vmeta:meta])* $variant:ident($ty:ty) = $json:literal)* $(,)? }
+    )*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub enum $Name { $(#[$umeta])* #[default] $unset $(, $(#[$vmeta])* $variant($ty))* }
+
+        impl $crate::message::Field for $Name {
+            fn read(value: serde_json::Value, cx: &mut $crate::message::Reader) -> Self {
+                let Some(map) = cx.object(value) else { return Self::$unset };
+                let known = [$($json),*];
+                let set: Vec<&str> = known.iter().filter(|k| map.get(**k).is_some_and(|v| !v.is_null())).copied().collect();
+                $crate::message::at_most_one(&set, cx);
+                let mut out = Self::$unset;
+                for (key, value) in map {
+                    match key.as_str() {
+                        $( $json => {
+                            if value.is_null() {
+                                continue;
+                            }
+                            cx.enter(key);
+                            out = Self::$variant($crate::message::Field::read(value, cx));
+                            cx.leave();
+                        } )*
+                        _ => cx.unknown(key, &known),
+                    }
+                }
+                out
+            }
+            fn write(&self) -> serde_json::Value {
+                let mut map = serde_json::Map::new();
+                match self {
+                    Self::$unset => {}
+                    $( Self::$variant(value) => {
+                        map.insert($json.to_owned(), $crate::message::Field::write(value));
+                    } )*
+                }
+                serde_json::Value::Object(map)
+            }
+            fn is_default(&self) -> bool {
+                matches!(self, Self::$unset)
+            }
+            fn shape() -> $crate::shape::Shape {
+                $crate::shape::Shape::Message($crate::shape::MessageShape {
+                    name: stringify!($Name),
+                    slim: false,
+                    fields: vec![$( $crate::shape::FieldShape {
+                        name: $json.to_owned(),
+                        shape: <$ty as $crate::message::Field>::shape(),
+                        rules: vec![],
+                    } ),*],
+                    oneofs: vec![vec![$($json.to_owned()),*]],
+                    rules: vec![],
+                })
+            }
+        }
+
+        $crate::message::serde_bridge!($Name);
+    )*};
+}
+
+macro_rules! serde_bridge {
+    ($Name:ident) => {
+        impl serde::Serialize for $Name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&$crate::message::Field::write(self), serializer)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $Name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::message::strict(serde::Deserialize::deserialize(deserializer)?)
+            }
+        }
+    };
+}
+
+macro_rules! is_slim {
+    () => {
+        false
+    };
+    (slim) => {
+        true
+    };
+}
+
+macro_rules! is_field {
+    ($key:ident, $field:ident) => {
+        $crate::shape::names(&$key, stringify!($field))
+    };
+    ($key:ident, $field:ident, $json:literal) => {
+        $key == $json
+    };
+}
+
+macro_rules! json_field {
+    ($field:ident) => {
+        $crate::shape::json_name(stringify!($field))
+    };
+    ($field:ident, $json:literal) => {
+        String::from($json)
+    };
+}
+
+macro_rules! field_name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+}
+
+pub(crate) use {choice, field_name, is_field, is_slim, json_field, message, one_of, serde_bridge};
+
+pub(crate) fn at_most_one(set: &[&str], cx: &mut Reader) {
+    if set.len() > 1 {
+        let names: Vec<String> = set.iter().map(|s| crate::shape::json_name(s)).collect();
+        let list = names.join(", ");
+        cx.fault(
+            FaultKind::OneOf,
+            format!("only one of {list} may be set"),
+            format!("keep one of {list}"),
+        );
+    }
+}
+
+pub(crate) fn bad_enum(got: &str, names: &[&str], cx: &mut Reader) {
+    let short: String = got.chars().take(60).collect();
+    let help = match nearest(got, names) {
+        Some(near) => format!("did you mean {near}? one of {}", names.join(", ")),
+        None => format!("use one of {}", names.join(", ")),
+    };
+    cx.fault(
+        FaultKind::Enum,
+        format!("unsupported value \"{short}\""),
+        help,
+    );
+}
