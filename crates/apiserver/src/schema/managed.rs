@@ -44,4 +44,10 @@ pub fn apply(
 }
 
 /// Records in `after` who wrote what differs from `before`: any write that is not an apply.
-pub fn update(_schema: SchemaRef<'_>, _before: Option<&Value>, _after: &mut Value, _writer: Writer<'_>) {}
+pub fn update(
+    _schema: SchemaRef<'_>,
+    _before: Option<&Value>,
+    _after: &mut Value,
+    _writer: Writer<'_>,
+) {
+}

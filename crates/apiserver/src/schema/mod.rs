@@ -5,13 +5,21 @@
 //! to, which writes are wrong, how lists merge, who owns a field ([`managed`]), and how a row of a table looks.
 
 mod crd;
+mod ir;
+mod json;
 pub mod managed;
-
-use std::time::SystemTime;
+mod protobuf;
+mod prune;
+mod quantity;
+mod strategic;
+mod table;
 
 use serde_json::Value;
 
 pub use crd::CrdSchema;
+pub use ir::Schemas;
+pub use json::parse_json;
+pub use table::crd_table;
 
 /// A kind by group, version and name; the core group is the empty string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,42 +87,24 @@ pub enum SchemaRef<'a> {
     Deduced,
 }
 
-/// The built-in kinds.
-pub struct Schemas(());
-
 impl Schemas {
     /// The table of built-in kinds, loaded once.
     pub fn builtin() -> &'static Schemas {
-        static BUILTIN: Schemas = Schemas(());
-        &BUILTIN
-    }
-
-    /// A body in `application/vnd.kubernetes.protobuf` as JSON with `apiVersion` and `kind`.
-    pub fn decode_protobuf(&self, _body: &[u8]) -> Result<Value, DecodeError> {
-        Err(DecodeError::Prefix)
-    }
-
-    /// Drops the fields that the kind does not have and reports them.
-    pub fn prune(&self, _kind: KindRef<'_>, _object: &mut Value) -> Vec<FieldIssue> {
-        Vec::new()
+        static BUILTIN: std::sync::OnceLock<Schemas> = std::sync::OnceLock::new();
+        BUILTIN.get_or_init(Schemas::load)
     }
 
     /// Fills in what the real server fills in at creation and update.
     pub fn default(&self, _kind: KindRef<'_>, _object: &mut Value) {}
 
     /// What is wrong with an object, or with changing `old` into it.
-    pub fn validate(&self, _kind: KindRef<'_>, _object: &Value, _old: Option<&Value>) -> Vec<Invalid> {
+    pub fn validate(
+        &self,
+        _kind: KindRef<'_>,
+        _object: &Value,
+        _old: Option<&Value>,
+    ) -> Vec<Invalid> {
         Vec::new()
-    }
-
-    /// `live` with a strategic merge patch applied.
-    pub fn strategic_merge(&self, kind: KindRef<'_>, _live: &Value, _patch: &Value) -> Result<Value, PatchError> {
-        Err(PatchError::UnknownKind(kind.kind.to_owned()))
-    }
-
-    /// A `meta.k8s.io/v1` Table; its `metadata` is empty, the caller fills in the list's.
-    pub fn table(&self, _kind: KindRef<'_>, _objects: &[&Value], _now: SystemTime, _include: IncludeObject) -> Value {
-        Value::Null
     }
 
     /// The shape of a built-in kind for field ownership.
@@ -126,11 +116,6 @@ impl Schemas {
     pub fn openapi_v3(&self, _group: &str, _version: &str, _crds: &[&Value]) -> Value {
         Value::Null
     }
-}
-
-/// The Table of a custom kind; `columns` is the version's `additionalPrinterColumns`, or null.
-pub fn crd_table(_columns: &Value, _objects: &[&Value], _now: SystemTime, _include: IncludeObject) -> Value {
-    Value::Null
 }
 
 /// The sentence for a 422 `Status`: `field: message`, or a bracketed list of them without repetitions.
