@@ -289,6 +289,11 @@ impl Kind {
 
     /// The kind that a document with this `apiVersion` and `kind` has.
     pub fn of(api_version: &str, kind: &str) -> Result<Kind, ParseError> {
+        // Old manifests: the same fields, under the group that these kinds began in.
+        let api_version = match (api_version, kind) {
+            ("extensions/v1beta1", "Deployment" | "ReplicaSet" | "DaemonSet") => "apps/v1",
+            _ => api_version,
+        };
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let found = Kind::find(group, kind).ok_or_else(|| ParseError::UnknownKind {
             api_version: api_version.to_owned(),
