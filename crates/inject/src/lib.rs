@@ -1,1 +1,19 @@
 //! Pure: pod + settings become a patch.
+//!
+//! [`inject`] decides as Istio's injector does and answers with a JSON patch; [`review`] is the same for
+//! the admission webhook's `AdmissionReview`, and [`settings_for_path`] reads the webhook's URL.
+
+mod annotations;
+mod container;
+mod decide;
+mod names;
+mod overlay;
+mod patch;
+mod review;
+mod settings;
+mod volumes;
+
+pub use decide::{Decision, decide};
+pub use patch::{Injection, inject};
+pub use review::{REVIEW_LIMIT, ReviewError, review, review_bytes};
+pub use settings::{Settings, settings_for_path};
