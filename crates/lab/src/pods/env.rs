@@ -22,7 +22,12 @@ pub(crate) fn references(container: &Container) -> (Vec<String>, Vec<String>) {
         maps.extend(from.config_map_ref.as_ref().map(|r| r.name.clone()));
         secrets.extend(from.secret_ref.as_ref().map(|r| r.name.clone()));
     }
-    for source in container.env.iter().flatten().filter_map(|var| var.value_from.as_ref()) {
+    for source in container
+        .env
+        .iter()
+        .flatten()
+        .filter_map(|var| var.value_from.as_ref())
+    {
         maps.extend(source.config_map_key_ref.as_ref().map(|r| r.name.clone()));
         secrets.extend(source.secret_key_ref.as_ref().map(|r| r.name.clone()));
     }
@@ -42,7 +47,10 @@ pub(crate) fn environment(
         let prefix = from.prefix.as_deref().unwrap_or("");
         if let Some(map) = &from.config_map_ref {
             match sources.config_maps.get(&map.name) {
-                Some(data) => env.extend(data.iter().map(|(k, v)| (format!("{prefix}{k}"), v.clone()))),
+                Some(data) => env.extend(
+                    data.iter()
+                        .map(|(k, v)| (format!("{prefix}{k}"), v.clone())),
+                ),
                 None if map.optional == Some(true) => {}
                 None => return Err(format!("configmap {:?} not found", map.name)),
             }
@@ -86,26 +94,39 @@ fn value(
         return fields::resource(containers, Some(container), placed, selector).map(Some);
     }
     if let Some(selector) = &from.config_map_key_ref {
-        let found = sources.config_maps.get(&selector.name).and_then(|data| data.get(&selector.key));
+        let found = sources
+            .config_maps
+            .get(&selector.name)
+            .and_then(|data| data.get(&selector.key));
         return match found {
             Some(value) => Ok(Some(value.clone())),
             None if selector.optional == Some(true) => Ok(None),
-            None => Err(format!("key {:?} of configmap {:?} not found", selector.key, selector.name)),
+            None => Err(format!(
+                "key {:?} of configmap {:?} not found",
+                selector.key, selector.name
+            )),
         };
     }
     if let Some(selector) = &from.secret_key_ref {
-        let found = sources.secrets.get(&selector.name).and_then(|data| data.get(&selector.key));
+        let found = sources
+            .secrets
+            .get(&selector.name)
+            .and_then(|data| data.get(&selector.key));
         return match found {
             Some(value) => text(&selector.name, &selector.key, value).map(Some),
             None if selector.optional == Some(true) => Ok(None),
-            None => Err(format!("key {:?} of secret {:?} not found", selector.key, selector.name)),
+            None => Err(format!(
+                "key {:?} of secret {:?} not found",
+                selector.key, selector.name
+            )),
         };
     }
     Ok(None)
 }
 
 fn text(secret: &str, key: &str, value: &[u8]) -> Result<String, String> {
-    String::from_utf8(value.to_vec()).map_err(|_| format!("key {key:?} of secret {secret:?} is not text"))
+    String::from_utf8(value.to_vec())
+        .map_err(|_| format!("key {key:?} of secret {secret:?} is not text"))
 }
 
 /// Replaces `$(NAME)` by variables known so far; `$$` stands for `$`; an unknown name stays as written
@@ -119,7 +140,10 @@ pub(crate) fn expand(text: &str, env: &BTreeMap<String, String>) -> String {
         if let Some(after) = rest.strip_prefix("$$") {
             out.push('$');
             rest = after;
-        } else if let Some((name, after)) = rest.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
+        } else if let Some((name, after)) = rest
+            .strip_prefix("$(")
+            .and_then(|inner| inner.split_once(')'))
+        {
             match env.get(name) {
                 Some(value) => out.push_str(value),
                 None => out.push_str(&rest[..rest.len() - after.len()]),
@@ -141,7 +165,10 @@ mod tests {
 
     #[test]
     fn expansion() {
-        let env = BTreeMap::from([("A".to_string(), "1".to_string()), ("B".to_string(), "$(A)".to_string())]);
+        let env = BTreeMap::from([
+            ("A".to_string(), "1".to_string()),
+            ("B".to_string(), "$(A)".to_string()),
+        ]);
         let cases = [
             ("$(A)-$(B)", "1-$(A)"),
             ("$$(A)", "$(A)"),
@@ -175,7 +202,10 @@ mod tests {
                 json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "A2", "value": "$(A)"}]),
                 Ok("A=p A2=p M_k=v"),
             ),
-            (json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "t"}}}]), Ok("A=text M_k=v")),
+            (
+                json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "t"}}}]),
+                Ok("A=text M_k=v"),
+            ),
             (
                 json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "b"}}}]),
                 Err("key \"b\" of secret \"s\" is not text"),
@@ -192,9 +222,24 @@ mod tests {
         for (env, expected) in cases {
             let pod = pod(env.clone());
             let container = &pod.spec.as_ref().expect("spec").containers[0];
-            let given = environment(&pod, container, &Placed::default(), &sources, BTreeMap::new())
-                .map(|env| env.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "));
-            assert_eq!(given, expected.map(String::from).map_err(String::from), "{env}");
+            let given = environment(
+                &pod,
+                container,
+                &Placed::default(),
+                &sources,
+                BTreeMap::new(),
+            )
+            .map(|env| {
+                env.iter()
+                    .map(|(k, v)| format!("{k}={v}"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            });
+            assert_eq!(
+                given,
+                expected.map(String::from).map_err(String::from),
+                "{env}"
+            );
         }
     }
 }

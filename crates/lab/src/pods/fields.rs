@@ -21,13 +21,20 @@ pub(crate) struct Placed {
 pub(crate) fn field(pod: &Pod, placed: &Placed, path: &str) -> Result<String, String> {
     let meta = &pod.metadata;
     let spec = pod.spec.as_ref();
-    if let Some((map, key)) = path.strip_suffix("']").and_then(|rest| rest.split_once("['")) {
+    if let Some((map, key)) = path
+        .strip_suffix("']")
+        .and_then(|rest| rest.split_once("['"))
+    {
         let values = match map {
             "metadata.labels" => &meta.labels,
             "metadata.annotations" => &meta.annotations,
             _ => return Err(unsupported(path)),
         };
-        return Ok(values.as_ref().and_then(|values| values.get(key)).cloned().unwrap_or_default());
+        return Ok(values
+            .as_ref()
+            .and_then(|values| values.get(key))
+            .cloned()
+            .unwrap_or_default());
     }
     let or_empty = |value: Option<&String>| value.cloned().unwrap_or_default();
     Ok(match path {
@@ -37,9 +44,11 @@ pub(crate) fn field(pod: &Pod, placed: &Placed, path: &str) -> Result<String, St
         "metadata.labels" => lines(meta.labels.as_ref()),
         "metadata.annotations" => lines(meta.annotations.as_ref()),
         "spec.nodeName" => or_empty(spec.and_then(|spec| spec.node_name.as_ref())),
-        "spec.serviceAccountName" => {
-            or_empty(spec.and_then(|spec| spec.service_account_name.as_ref().or(spec.service_account.as_ref())))
-        }
+        "spec.serviceAccountName" => or_empty(spec.and_then(|spec| {
+            spec.service_account_name
+                .as_ref()
+                .or(spec.service_account.as_ref())
+        })),
         "status.hostIP" | "status.hostIPs" => placed.host_ip.clone(),
         "status.podIP" | "status.podIPs" => placed.pod_ip.clone(),
         _ => return Err(unsupported(path)),
@@ -52,7 +61,10 @@ fn unsupported(path: &str) -> String {
 
 /// Labels or annotations as a downward API file holds them: `key="escaped value"` by key.
 fn lines(map: Option<&std::collections::BTreeMap<String, String>>) -> String {
-    let lines = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", quote(value)));
+    let lines = map
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", quote(value)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -93,7 +105,12 @@ pub(crate) fn resource(
     let set = match kind {
         "limits" => resources.and_then(|r| r.limits.as_ref()),
         "requests" => resources.and_then(|r| r.requests.as_ref()),
-        _ => return Err(format!("resourceFieldRef: resource {:?} is not known", selector.resource)),
+        _ => {
+            return Err(format!(
+                "resourceFieldRef: resource {:?} is not known",
+                selector.resource
+            ));
+        }
     };
     let value = match set.and_then(|set| set.get(name)) {
         Some(quantity) => milli(quantity)?,
@@ -117,7 +134,9 @@ pub(crate) fn resource(
 fn milli(quantity: &Quantity) -> Result<i128, String> {
     let text = quantity.0.trim();
     let bad = || format!("quantity {text:?} cannot be read");
-    let split = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);
     let factor: i128 = match suffix {
         "m" => 1,
@@ -136,7 +155,10 @@ fn milli(quantity: &Quantity) -> Result<i128, String> {
     if fraction.len() > 9 {
         return Err(bad());
     }
-    let digits: i128 = format!("{whole}{fraction}").parse::<i64>().map_err(|_| bad())?.into();
+    let digits: i128 = format!("{whole}{fraction}")
+        .parse::<i64>()
+        .map_err(|_| bad())?
+        .into();
     Ok(digits * factor / 10i128.pow(u32::try_from(fraction.len()).unwrap_or(0)))
 }
 
@@ -158,7 +180,12 @@ mod tests {
 
     #[test]
     fn fields() {
-        let placed = Placed { pod_ip: "10.1.0.2".into(), host_ip: "172.30.0.11".into(), cpus: 2, memory: 1 << 30 };
+        let placed = Placed {
+            pod_ip: "10.1.0.2".into(),
+            host_ip: "172.30.0.11".into(),
+            cpus: 2,
+            memory: 1 << 30,
+        };
         let cases = [
             ("metadata.name", Ok("p")),
             ("metadata.labels", Ok("a=\"x\\\"y\\n\"\nb=\"2\"")),
@@ -167,16 +194,27 @@ mod tests {
             ("spec.nodeName", Ok("node")),
             ("status.podIP", Ok("10.1.0.2")),
             ("status.hostIP", Ok("172.30.0.11")),
-            ("status.phase", Err("fieldPath \"status.phase\" is not a field that pods can learn")),
+            (
+                "status.phase",
+                Err("fieldPath \"status.phase\" is not a field that pods can learn"),
+            ),
         ];
         for (path, expected) in cases {
-            assert_eq!(field(&pod(), &placed, path), expected.map(String::from).map_err(String::from), "{path}");
+            assert_eq!(
+                field(&pod(), &placed, path),
+                expected.map(String::from).map_err(String::from),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn resources() {
-        let placed = Placed { cpus: 2, memory: 1 << 30, ..Placed::default() };
+        let placed = Placed {
+            cpus: 2,
+            memory: 1 << 30,
+            ..Placed::default()
+        };
         let containers = pod().spec.expect("spec").containers;
         let cases = [
             ("c", "limits.cpu", "", "2"),
@@ -193,7 +231,11 @@ mod tests {
                 divisor: (!divisor.is_empty()).then(|| Quantity(divisor.into())),
             };
             let value = resource(&containers, None, &placed, &selector);
-            assert_eq!(value.as_deref(), Ok(expected), "{container} {resource_name} {divisor}");
+            assert_eq!(
+                value.as_deref(),
+                Ok(expected),
+                "{container} {resource_name} {divisor}"
+            );
         }
         for bad in ["x", "1X", "1.0000000001", "99999999999999999999"] {
             assert!(milli(&Quantity(bad.into())).is_err(), "{bad}");

@@ -51,11 +51,16 @@ impl Images {
     pub fn load(own: Option<(&str, &str)>) -> Result<Images, ImagesError> {
         let mut images = Vec::new();
         for (name, text) in own.into_iter().chain([("samples/images.yaml", SHIPPED)]) {
-            let file: File = serde_saphyr::from_str(text)
-                .map_err(|error| ImagesError { name: name.to_string(), message: error.to_string() })?;
+            let file: File = serde_saphyr::from_str(text).map_err(|error| ImagesError {
+                name: name.to_string(),
+                message: error.to_string(),
+            })?;
             if let Some(bad) = file.images.iter().find(|image| image.entrypoint.is_empty()) {
                 let message = format!("image {:?} has an empty entrypoint", bad.image);
-                return Err(ImagesError { name: name.to_string(), message });
+                return Err(ImagesError {
+                    name: name.to_string(),
+                    message,
+                });
             }
             images.extend(file.images);
         }
@@ -65,7 +70,8 @@ impl Images {
     /// The entry for an image name as manifests write it.
     pub fn find(&self, name: &str) -> Option<&Image> {
         self.0.iter().find(|image| {
-            glob(&image.image, name) || without_registry(name).is_some_and(|short| glob(&image.image, short))
+            glob(&image.image, name)
+                || without_registry(name).is_some_and(|short| glob(&image.image, short))
         })
     }
 }
@@ -81,7 +87,11 @@ pub fn command_line(image: Option<&Image>, command: &[String], args: &[String]) 
         (true, false) => (entrypoint, args),
         (false, _) => (command, args),
     };
-    first.iter().chain(rest).map(|word| word.replace("{bin}", BIN)).collect()
+    first
+        .iter()
+        .chain(rest)
+        .map(|word| word.replace("{bin}", BIN))
+        .collect()
 }
 
 /// `docker.io/istio/x` is `istio/x`: a first part with a dot or colon, or `localhost`, names a registry.
@@ -93,8 +103,12 @@ fn without_registry(name: &str) -> Option<&str> {
 /// Whether `pattern`, in which `*` stands for any text, covers `text`.
 fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
-    let Some(first) = parts.next() else { return false };
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(first) = parts.next() else {
+        return false;
+    };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
     let mut last = None;
     for part in parts {
         if let Some(middle) = last.replace(part) {
@@ -154,7 +168,11 @@ mod tests {
             (None, "", "", ""),
         ];
         for (image, command, args, expected) in cases {
-            assert_eq!(command_line(image, &words(command), &words(args)), words(expected), "{command} {args}");
+            assert_eq!(
+                command_line(image, &words(command), &words(args)),
+                words(expected),
+                "{command} {args}"
+            );
         }
     }
 

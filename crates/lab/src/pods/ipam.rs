@@ -18,7 +18,11 @@ const FIRST: u32 = 2;
 
 impl Ipam {
     pub(crate) fn new(net: Ipv4Net) -> Ipam {
-        Ipam { net, next: FIRST, used: BTreeSet::new() }
+        Ipam {
+            net,
+            next: FIRST,
+            used: BTreeSet::new(),
+        }
     }
 
     /// A free address with its number; `None` when all are in use.
@@ -26,9 +30,16 @@ impl Ipam {
         let broadcast = u32::from(self.net.broadcast()) - u32::from(self.net.network());
         for _ in FIRST..broadcast {
             let number = self.next;
-            self.next = if number + 1 >= broadcast { FIRST } else { number + 1 };
+            self.next = if number + 1 >= broadcast {
+                FIRST
+            } else {
+                number + 1
+            };
             if number < broadcast && self.used.insert(number) {
-                return Some((Ipv4Addr::from(u32::from(self.net.network()) + number), number));
+                return Some((
+                    Ipv4Addr::from(u32::from(self.net.network()) + number),
+                    number,
+                ));
             }
         }
         None
@@ -50,7 +61,10 @@ mod tests {
         let mut take = || ipam.take().map(|(ip, _)| ip.to_string());
         let first: Vec<_> = (0..6).map(|_| take()).collect();
         let some = |ip: &str| Some(format!("10.1.0.{ip}"));
-        assert_eq!(first, [some("2"), some("3"), some("4"), some("5"), some("6"), None]);
+        assert_eq!(
+            first,
+            [some("2"), some("3"), some("4"), some("5"), some("6"), None]
+        );
         ipam.release(3);
         assert_eq!(ipam.take().map(|(ip, _)| ip.to_string()), some("3"));
         assert_eq!(ipam.take(), None);
