@@ -3,6 +3,7 @@
 pub mod apps;
 pub mod change;
 pub mod core;
+pub mod crd;
 pub mod extensions;
 pub mod gateway_api;
 pub mod kinds;
@@ -14,11 +15,13 @@ pub mod networking;
 mod rules;
 pub mod scalar;
 mod scalar_yaml;
+pub mod schema;
 pub mod security;
 pub mod selector;
 pub mod shape;
 pub mod status;
 pub mod telemetry;
+pub mod yaml;
 
 pub use change::{Change, Event, SourceId};
 pub use kinds::{Kind, KindInfo, ObjectRef, ParseError, Parsed, Resource, parse};

@@ -11,8 +11,9 @@ message! {
         selector: Option<LabelSelector>,
         mtls: Option<MutualTls>,
         /// By the port of the workload, not of the service.
-        port_level_mtls: BTreeMap<u32, MutualTls>,
+        port_level_mtls: BTreeMap<u32, MutualTls> [MinProperties(1), Cel(&rules::PORT_KEYS)],
     }
+    rule Cel(&rules::PORT_LEVEL_NEEDS_SELECTOR);
 
     pub struct MutualTls {
         mode: MutualTlsMode,
@@ -27,9 +28,9 @@ message! {
     rule Cel(&rules::SELECTOR_OR_TARGET_REFS);
 
     pub struct JwtRule {
-        issuer: String [Required, MinLength(1)],
+        issuer: String [MinLength(1)],
         audiences: Vec<String> [Each(&[MinLength(1)])],
-        jwks_uri: String [MinLength(1), MaxLength(2048)],
+        jwks_uri: String [MinLength(1), MaxLength(2048), Cel(&rules::HTTP_URL), Alias("jwks_uri")],
         jwks: String,
         from_headers: Vec<JwtHeader>,
         from_params: Vec<String> [Each(&[MinLength(1)])],
@@ -39,9 +40,10 @@ message! {
         output_claim_to_headers: Vec<ClaimToHeader>,
         /// For fetching the keys; 5 s if absent.
         timeout: Option<Duration>,
-        space_delimited_claims: Vec<String> [Each(&[MinLength(1)])],
+        space_delimited_claims: Vec<String> [MaxItems(64), Each(&[MinLength(1)])],
         presence: JwtPresence,
     }
+    rule Cel(&rules::JWKS_ONCE);
 
     pub struct JwtHeader {
         name: String [Required, MinLength(1)],
@@ -94,6 +96,7 @@ message! {
         trust_domains: Vec<String>,
         not_trust_domains: Vec<String>,
     }
+    rule Cel(&rules::ACCOUNTS_OR_PRINCIPALS);
 
     pub struct To {
         operation: Option<Operation>,

@@ -12,7 +12,7 @@ message! {
 
     /// `networking.v1alpha3.WorkloadSelector`, whose field is called `labels`.
     pub struct WorkloadSelector {
-        labels: Labels [MaxProperties(256), Each(&[MaxLength(63), Cel(&rules::NO_WILDCARD_VALUE)])],
+        labels: Labels [MaxProperties(256), Each(&[MaxLength(63), Cel(&rules::NO_WILDCARD_SELECTOR)])],
     }
 
     /// `type.v1beta1.PolicyTargetReference`.

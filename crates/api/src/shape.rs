@@ -62,6 +62,7 @@ pub enum Rule {
     MaxLength(usize),
     Min(i64),
     Max(i64),
+    MinProperties(usize),
     MinItems(usize),
     MaxItems(usize),
     MaxProperties(usize),
@@ -70,9 +71,10 @@ pub enum Rule {
     MapKeys(&'static [&'static str]),
     /// Rules for each item of a list or each value of a map.
     Each(&'static [Rule]),
+    /// A second name that Istio's CRDs accept, for what was once written in snake_case.
+    Alias(&'static str),
     /// A duration that may also be zero or negative (others are at least one millisecond).
     AnyDuration,
-    /// At least one second, or zero.
     Cel(&'static Cel),
 }
 

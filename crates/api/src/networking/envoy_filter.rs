@@ -30,6 +30,7 @@ message! {
         waypoint: Option<WaypointMatch>,
     }
     oneof [listener, route_configuration, cluster, waypoint]
+    rule Cel(&rules::WAYPOINT_MATCH);
 
     pub struct ProxyMatch {
         /// A regular expression over the proxy's Istio version.
@@ -90,7 +91,7 @@ message! {
     }
 
     pub struct WaypointMatch {
-        port_number: u32,
+        port_number: u32 [Cel(&rules::PORT)],
         filter: Option<FilterMatch>,
         route: Option<WaypointRouteMatch>,
     }

@@ -2,6 +2,7 @@
 
 use crate::message::{choice, message};
 use crate::meta::Labels;
+use crate::rules;
 
 message! {
     pub struct Gateway {
@@ -48,6 +49,8 @@ message! {
         cipher_suites: Vec<String>,
         ecdh_curves: Vec<String>,
     }
+    rule Cel(&rules::NAMES_OR_CERTIFICATES);
+    rule Cel(&rules::NAME_OR_NAMES);
 
     pub struct TlsCertificate {
         server_certificate: String,

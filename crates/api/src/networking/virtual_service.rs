@@ -31,7 +31,7 @@ message! {
         mirror: Option<Destination>,
         mirrors: Vec<HttpMirrorPolicy>,
         /// Deprecated, in percent.
-        mirror_percent: Option<u32>,
+        mirror_percent: Option<u32> [Alias("mirror_percent")],
         mirror_percentage: Option<Percent>,
         cors_policy: Option<CorsPolicy>,
         headers: Option<Headers>,

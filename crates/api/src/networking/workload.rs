@@ -2,15 +2,16 @@
 
 use crate::message::message;
 use crate::meta::Labels;
+use crate::rules;
 use crate::selector::LabelSelector;
 use std::collections::BTreeMap;
 
 message! {
     pub struct WorkloadEntry {
         /// An IP, a host name, or `unix:///path`; may be empty where `network` says the gateway.
-        address: String [MaxLength(256)],
+        address: String [MaxLength(256), Cel(&rules::UDS_ABSOLUTE), Cel(&rules::UDS_NOT_DIR)],
         /// Port by the service port's name.
-        ports: BTreeMap<String, u32> [MaxProperties(128)],
+        ports: BTreeMap<String, u32> [MaxProperties(128), Each(&[Cel(&rules::PORT)]), Cel(&rules::PORT_NAMES)],
         labels: Labels [MaxProperties(256)],
         network: String [MaxLength(2048)],
         /// `region/zone/subzone`.
@@ -18,6 +19,7 @@ message! {
         weight: u32,
         service_account: String [MaxLength(253)],
     }
+    rule Cel(&rules::UDS_WITHOUT_PORTS);
 
     pub struct WorkloadGroup {
         metadata: Option<WorkloadGroupMeta>,
@@ -45,9 +47,9 @@ message! {
 
     pub struct HttpHealthCheck {
         path: String,
-        port: u32 [Required],
+        port: u32 [Required, Cel(&rules::PORT)],
         host: String,
-        scheme: String,
+        scheme: String [Cel(&rules::PROBE_SCHEME)],
         http_headers: Vec<HttpHeader>,
     }
 
@@ -58,7 +60,7 @@ message! {
 
     pub struct TcpHealthCheck {
         host: String,
-        port: u32 [Required],
+        port: u32 [Required, Cel(&rules::PORT)],
     }
 
     pub struct ExecHealthCheck {
@@ -66,7 +68,7 @@ message! {
     }
 
     pub struct GrpcHealthCheck {
-        port: u32,
+        port: u32 [Cel(&rules::PORT)],
         service: String,
     }
 
