@@ -164,8 +164,8 @@ fn create_node(plan: &Plan, node: &NodePlan, wan: &Netns, index: usize) -> Resul
     ])?;
     // What a network plugin does for pods that talk to the world: the other cluster has no route to them.
     netns.nft(&format!(
-        "table ip hawser_pods {{ chain leaving {{ type nat hook postrouting priority srcnat; \
-         ip saddr {} oifname \"{WAN_IF}\" masquerade }} }}\n",
+        "table ip hawser_pods {{\n chain leaving {{\n  type nat hook postrouting priority srcnat;\n  \
+         ip saddr {} oifname \"{WAN_IF}\" masquerade\n }}\n}}\n",
         plan.pod_cidr
     ))?;
     Ok(Node { netns, net })

@@ -237,6 +237,8 @@ fn command(program: &Program, detached: bool) -> Result<Command, String> {
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(move || {
+            // The command must hear what its init process has blocked.
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
             setgroups(&groups)?;
             setgid(gid)?;
             setuid(uid)?;

@@ -35,8 +35,10 @@ pub enum SandboxError {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Starts sandboxes. All come from one thread that lives as long as the process: the kernel ends a
-/// child when the *thread* that made it ends, and threads of the runtime come and go.
+/// Starts sandboxes, and keeps them: when the last clone is dropped, all that were started end.
+///
+/// All come from one thread, for the kernel ends a child when the *thread* that made it ends, and
+/// threads of the runtime come and go.
 #[derive(Debug, Clone)]
 pub struct Runner {
     jobs: mpsc::Sender<Job>,
