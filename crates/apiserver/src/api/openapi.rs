@@ -1,0 +1,116 @@
+//! OpenAPI v3: the list of documents and each group version's document.
+
+use std::sync::{Arc, OnceLock};
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use super::Call;
+use super::discovery::{hash, with_etag};
+use crate::cluster::Cluster;
+use crate::http::{Answer, full, text};
+use crate::kinds::Catalog;
+use crate::schema::Schemas;
+use crate::status::ApiError;
+
+/// The documents that are not of a group version: paths of the server itself.
+const PLAIN: &[&str] = &[".well-known/openid-configuration", "api", "apis", "openid/v1/jwks", "version"];
+
+/// `/openapi/v3`: answered as text, as the real server does.
+pub fn root(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, ApiError> {
+    let catalog = cluster.catalog.load();
+    let mut paths = Map::new();
+    let mut add = |path: String, hash: String| {
+        let url = format!("/openapi/v3/{path}?hash={hash}");
+        paths.insert(path, json!({"serverRelativeURL": url}));
+    };
+    for path in PLAIN {
+        add((*path).to_owned(), hash(path.as_bytes()));
+    }
+    add("api/v1".into(), document_hash(&catalog, "", "v1"));
+    for (group, versions) in catalog.groups() {
+        if crate::kinds::ROWS.iter().any(|row| *row.group == **group) {
+            add(format!("apis/{group}"), hash(group.as_bytes()));
+        }
+        for version in versions {
+            add(format!("apis/{group}/{version}"), document_hash(&catalog, group, version));
+        }
+    }
+    let body = json!({"paths": paths}).to_string();
+    let mut answer = with_etag(call, "text/plain; charset=utf-8", body);
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    answer.headers_mut().remove(header::ETAG);
+    answer.headers_mut().remove(header::VARY);
+    Ok(answer)
+}
+
+/// What a document is made from stands for it, so that the list costs no rendering of all of them.
+fn document_hash(catalog: &Catalog, group: &str, version: &str) -> String {
+    static BUILD: OnceLock<String> = OnceLock::new();
+    let build = BUILD.get_or_init(|| {
+        // Clients keep documents on disk by this hash; another build may render them otherwise.
+        let modified = std::env::current_exe().and_then(std::fs::metadata).and_then(|meta| meta.modified());
+        format!("{} {:?}", env!("CARGO_PKG_VERSION"), modified.ok())
+    });
+    let mut source = format!("{build} {group}/{version}");
+    for kind in catalog.kinds_of(group, version) {
+        if let Some(custom) = &kind.custom {
+            source.push_str(&custom.spec.to_string());
+        }
+    }
+    hash(source.as_bytes())
+}
+
+/// `/openapi/v3/…`.
+pub fn document(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answer, ApiError> {
+    let catalog = cluster.catalog.load();
+    let parts: Vec<&str> = path.split('/').collect();
+    let (group, version) = match parts.as_slice() {
+        ["api", "v1"] => ("", "v1"),
+        ["apis", group, version] => (*group, *version),
+        _ => {
+            let group = path.strip_prefix("apis/").unwrap_or_default();
+            let known = PLAIN.contains(&path) || catalog.groups().any(|(known, _)| &**known == group);
+            if !known {
+                return Ok(text(404, "404 page not found\n"));
+            }
+            let body = json!({
+                "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.35.4"},
+                "paths": {format!("/{path}/"): {"get": {"responses": {"200": {"description": "OK"}}}}},
+            });
+            return Ok(with_etag(call, "application/json", body.to_string()));
+        }
+    };
+    if !catalog.serves(group, version) {
+        return Ok(text(404, "404 page not found\n"));
+    }
+    let current = document_hash(&catalog, group, version);
+    let asked = call.query.get("hash");
+    if !asked.is_empty() && asked != current {
+        let mut answer: Answer = Response::new(full(""));
+        *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
+        let location = format!("/openapi/v3/{path}?hash={current}");
+        if let Ok(location) = HeaderValue::from_str(&location) {
+            answer.headers_mut().insert(header::LOCATION, location);
+        }
+        return Ok(answer);
+    }
+    let specs: Vec<Arc<Value>> = {
+        let custom = catalog.kinds_of(group, version).filter_map(|kind| kind.custom.as_ref());
+        custom.map(|custom| custom.spec.clone()).collect()
+    };
+    let refs: Vec<&Value> = specs.iter().map(|spec| &**spec).collect();
+    let body = Schemas::builtin().openapi_v3(group, version, &refs);
+    let mut answer = with_etag(call, "application/json", body.to_string());
+    if !asked.is_empty() {
+        // The document of a hash never changes.
+        let forever = HeaderValue::from_static("public, immutable");
+        answer.headers_mut().insert(header::CACHE_CONTROL, forever);
+    }
+    Ok(answer)
+}
+
+/// OpenAPI v2 is not served; clients that read v3 do not ask for it.
+pub fn v2(_cluster: &Arc<Cluster>, _call: &Call) -> Result<Answer, ApiError> {
+    Ok(text(404, "404 page not found\n"))
+}
