@@ -102,12 +102,12 @@ impl AgentArgs {
     pub fn log_filter(&self) -> &str {
         let Command::Proxy(proxy) = &self.command;
         let levels = proxy.log_output_level.split(',').map(str::trim);
-        let default = levels.filter_map(|item| match item.split_once(':') {
+        let mut default = levels.filter_map(|item| match item.split_once(':') {
             Some(("default" | "all", level)) => Some(level),
             Some(_) => None,
             None => Some(item),
         });
-        match default.last() {
+        match default.next_back() {
             Some("none") => "off",
             Some(level @ ("debug" | "info" | "warn" | "error")) => level,
             _ => "info",

@@ -56,6 +56,14 @@ pub fn bootstrap(config: &Config) -> Value {
             "stats_tags": stats_tags(),
             "stats_matcher": {"inclusion_list": {"patterns": kept(config)}},
         },
+        // Without a limit Envoy warns; the pod's own limits are the ones that count.
+        "overload_manager": {"resource_monitors": [{
+            "name": "envoy.resource_monitors.global_downstream_max_connections",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                "max_active_downstream_connections": i32::MAX,
+            },
+        }]},
         "admin": {
             "address": socket("127.0.0.1", config.ports.admin),
         },
