@@ -1,5 +1,4 @@
-//! Makes a descriptor set of every `.proto` file that the `envoy-types` package ships, and the stub of Istio's CA
-//! service. Nothing is copied into this tree: the files are found through `cargo metadata`.
+//! Makes a descriptor set of every `.proto` file that the `envoy-types` package ships, and gRPC stubs. Nothing is copied into this tree: the files are found through `cargo metadata`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ fn main() -> Result<()> {
     };
     std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
     if std::env::var_os("CARGO_FEATURE_GRPC").is_some() {
-        ca_stub(&out);
+        stubs(&out);
     }
     Ok(())
 }
@@ -252,21 +251,44 @@ fn resolve(name: &str, scope: &str, visible: &BTreeMap<&str, bool>) -> Result<(S
     }
 }
 
-/// `istio.v1.auth.IstioCertificateService`: Istio publishes no crate; the one method is described here by hand.
-fn ca_stub(out: &Path) {
-    let method = tonic_build::manual::Method::builder()
-        .name("create_certificate")
-        .route_name("CreateCertificate")
-        .input_type("crate::istio::ca::IstioCertificateRequest")
-        .output_type("crate::istio::ca::IstioCertificateResponse")
-        .codec_path("tonic_prost::ProstCodec")
-        .build();
-    let service = tonic_build::manual::Service::builder()
+/// Stubs that no crate has: Istio's CA service, and the aggregated discovery service with shared bytes.
+fn stubs(out: &Path) {
+    let method = |name: &str, route: &str, input: &str, output: &str| {
+        tonic_build::manual::Method::builder()
+            .name(name)
+            .route_name(route)
+            .input_type(input)
+            .output_type(output)
+            .codec_path("tonic_prost::ProstCodec")
+    };
+    let sign = method(
+        "create_certificate",
+        "CreateCertificate",
+        "crate::istio::ca::IstioCertificateRequest",
+        "crate::istio::ca::IstioCertificateResponse",
+    );
+    let ca = tonic_build::manual::Service::builder()
         .name("IstioCertificateService")
         .package("istio.v1.auth")
-        .method(method)
+        .method(sign.build())
         .build();
-    tonic_build::manual::Builder::new()
-        .out_dir(out)
-        .compile(&[service]);
+    let full = method(
+        "stream_aggregated_resources",
+        "StreamAggregatedResources",
+        "crate::ads::DiscoveryRequest",
+        "crate::ads::DiscoveryResponse",
+    );
+    let delta = method(
+        "delta_aggregated_resources",
+        "DeltaAggregatedResources",
+        "crate::ads::DeltaDiscoveryRequest",
+        "crate::ads::DeltaDiscoveryResponse",
+    );
+    let ads = tonic_build::manual::Service::builder()
+        .name("AggregatedDiscoveryService")
+        .package("envoy.service.discovery.v3")
+        .method(full.client_streaming().server_streaming().build())
+        .method(delta.client_streaming().server_streaming().build())
+        .build();
+    tonic_build::manual::Builder::new().out_dir(out).compile(&[ca, ads]);
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ads;
 pub mod istio;
 pub mod json;
 pub mod type_url;

@@ -1,1 +1,6 @@
-//! Dev only: fixtures, scripted ADS peer, config walker, the tidy test.
+//! Dev only: fixtures, scripted ADS peer, the tidy test.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod place;

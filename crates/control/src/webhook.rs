@@ -1,0 +1,183 @@
+//! Admission webhooks over HTTPS, and the `caBundle` that lets the API server trust them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::IntoResponse;
+use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt;
+use hawser_ca::Authority;
+use hawser_inject::settings::{Settings, settings_for_path};
+use hawser_kube::{Client, Error, Event, Resource, Selection};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+const MUTATING: Resource = Resource::cluster_wide(
+    "admissionregistration.k8s.io",
+    "v1",
+    "MutatingWebhookConfiguration",
+    "mutatingwebhookconfigurations",
+);
+const VALIDATING: Resource = Resource::cluster_wide(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+);
+/// A connection that takes longer for its handshake or its requests is cut.
+const CONNECTION: Duration = Duration::from_secs(60);
+
+/// The paths `/inject…` and `/validate…`.
+pub fn router(settings: Arc<Settings>) -> Router {
+    let limit = DefaultBodyLimit::max(hawser_inject::review::REVIEW_LIMIT);
+    Router::new()
+        .route("/inject", post(inject))
+        .route("/inject/{*rest}", post(inject))
+        .layer(limit)
+        .with_state(settings)
+}
+
+async fn inject(State(settings): State<Arc<Settings>>, uri: Uri, body: Bytes) -> impl IntoResponse {
+    let settings = settings_for_path(&settings, uri.path());
+    match hawser_inject::review::review_bytes(&body, &settings) {
+        Ok(answer) => (StatusCode::OK, [("content-type", "application/json")], answer),
+        Err(error) => {
+            tracing::warn!(%error, "no answer to a review");
+            (StatusCode::BAD_REQUEST, [("content-type", "text/plain")], error.to_string().into_bytes())
+        }
+    }
+}
+
+/// Serves until told to stop, with whatever certificate is current.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    drain: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = drain.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((socket, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let connection = async {
+                let stream = acceptor.accept(socket).await?;
+                let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                builder.serve_connection(TokioIo::new(stream), service).await
+            };
+            match tokio::time::timeout(CONNECTION, connection).await {
+                Ok(Err(error)) => tracing::debug!(%error, "webhook connection"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        });
+    }
+}
+
+/// TLS for the webhooks: our certificate, no client certificates (the API server has none by default).
+pub fn tls_config(chain_pem: &str, key_pem: &str) -> Result<ServerConfig, hawser_serve::server::TlsError> {
+    let mut config = ServerConfig::builder_with_provider(hawser_base::tls::provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(
+            hawser_base::tls::certificates(chain_pem.as_bytes())?,
+            hawser_base::tls::private_key(key_pem.as_bytes())?,
+        )?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Keeps the `caBundle` of this revision's webhook configurations equal to the roots, until told to stop.
+pub async fn keep_bundles(
+    client: Client,
+    namespace: String,
+    mut authority: watch::Receiver<Arc<Authority>>,
+    drain: CancellationToken,
+) {
+    let mut mutating = hawser_kube::watch(&client, MUTATING, Selection::all());
+    let mut validating = hawser_kube::watch(&client, VALIDATING, Selection::all());
+    let mut known: std::collections::BTreeMap<(bool, String), Value> = std::collections::BTreeMap::new();
+    loop {
+        let (event, is_mutating) = tokio::select! {
+            () = drain.cancelled() => return,
+            changed = authority.changed() => match changed {
+                Ok(()) => (None, true),
+                Err(_) => return,
+            },
+            event = mutating.next() => (event, true),
+            event = validating.next() => (event, false),
+        };
+        let name = |o: &Value| o["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        match event {
+            Some(Event::Reset { objects, .. }) => {
+                known.retain(|(m, _), _| *m != is_mutating);
+                known.extend(objects.into_iter().map(|o| ((is_mutating, name(&o)), o)));
+            }
+            Some(Event::Apply { object, .. }) => drop(known.insert((is_mutating, name(&object)), object)),
+            Some(Event::Delete { name, .. }) => drop(known.remove(&(is_mutating, name))),
+            _ => {}
+        }
+        let bundle = STANDARD.encode(authority.borrow_and_update().roots());
+        for ((is_mutating, name), object) in &known {
+            let Some(patched) = with_bundle(object, &namespace, &bundle) else { continue };
+            let resource = if *is_mutating { MUTATING } else { VALIDATING };
+            match client.replace(&resource, &patched).await {
+                // The new object comes back by the watch.
+                Ok(_) | Err(Error::Conflict(_) | Error::NotFound(_)) => {}
+                Err(error) => tracing::warn!(name, %error, "caBundle not written; the next change tries again"),
+            }
+        }
+    }
+}
+
+/// The configuration with our bundle, if it is one of ours and has another: those whose webhooks call a service of our
+/// namespace.
+fn with_bundle(object: &Value, namespace: &str, bundle: &str) -> Option<Value> {
+    let mut patched = object.clone();
+    let mut changed = false;
+    for webhook in patched["webhooks"].as_array_mut()? {
+        let config = &mut webhook["clientConfig"];
+        let service = config["service"]["name"].as_str().unwrap_or_default();
+        let ours = config["service"]["namespace"] == namespace && service.starts_with("istiod");
+        if ours && config["caBundle"] != bundle {
+            config["caBundle"] = json!(bundle);
+            changed = true;
+        }
+    }
+    changed.then_some(patched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_webhooks_get_our_bundle() {
+        let configuration = |namespace: &str, bundle: &str| {
+            json!({ "webhooks": [{ "clientConfig": {
+                "service": { "name": "istiod", "namespace": namespace }, "caBundle": bundle } }] })
+        };
+        let patched = with_bundle(&configuration("istio-system", ""), "istio-system", "B").unwrap();
+        assert_eq!(patched, configuration("istio-system", "B"));
+        assert_eq!(with_bundle(&patched, "istio-system", "B"), None);
+        assert_eq!(with_bundle(&configuration("other", ""), "istio-system", "B"), None);
+    }
+}

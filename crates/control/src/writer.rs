@@ -1,0 +1,155 @@
+//! The one task that owns the store: it folds Changes, lowers them, and publishes what to serve.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hawser_api::mesh::{MeshConfig, MeshNetworks};
+use hawser_api::{Change, Event, Kind, SourceId};
+use hawser_lower::Lowerer;
+use hawser_model::{ClusterId, Hostname, Snapshot};
+use hawser_serve::{Scope, View};
+use hawser_translate::Translator;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// After a change, this long without another one before a snapshot is made: related changes come together.
+const QUIET: Duration = Duration::from_millis(10);
+/// But never longer than this after the first.
+const LATEST: Duration = Duration::from_millis(200);
+
+/// What wakes the writer.
+#[derive(Debug)]
+pub enum Input {
+    /// A source said something.
+    Change(Change),
+    /// The mesh's settings changed.
+    Mesh(Box<MeshConfig>, Box<MeshNetworks>),
+}
+
+/// What the writer publishes.
+#[derive(Clone)]
+pub struct Published {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// The same, translated, with what is new in it.
+    pub view: View,
+}
+
+/// The writer's state.
+pub struct Writer {
+    lowerer: Lowerer,
+    /// Kinds of the own cluster whose first list is still awaited: nothing is published before all are complete, since a
+    /// half-read mesh would look like one that lost its services.
+    awaited: BTreeSet<(SourceId, Kind)>,
+    last: Option<(Arc<Snapshot>, Arc<Translator>)>,
+    sequence: u64,
+}
+
+impl Writer {
+    /// A writer that publishes once all of `kinds` of `source` have been listed.
+    pub fn new(config_cluster: ClusterId, source: &SourceId, kinds: &[Kind]) -> Self {
+        Self {
+            lowerer: Lowerer::new(config_cluster),
+            awaited: kinds.iter().map(|k| (source.clone(), *k)).collect(),
+            last: None,
+            sequence: 0,
+        }
+    }
+
+    /// Folds, lowers and publishes until told to stop, or until nobody can say anything any more.
+    pub async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        out: watch::Sender<Option<Published>>,
+        drain: CancellationToken,
+    ) {
+        loop {
+            let input = tokio::select! {
+                () = drain.cancelled() => return,
+                input = inputs.recv() => input,
+            };
+            let Some(input) = input else { return };
+            self.fold(input);
+            let first = Instant::now();
+            loop {
+                let left = LATEST.saturating_sub(first.elapsed()).min(QUIET);
+                match tokio::time::timeout(left, inputs.recv()).await {
+                    Ok(Some(input)) if first.elapsed() < LATEST => self.fold(input),
+                    Ok(Some(input)) => {
+                        self.fold(input);
+                        break;
+                    }
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            if self.awaited.is_empty()
+                && let Some(published) = tokio::task::block_in_place(|| self.publish())
+            {
+                out.send_replace(Some(published));
+            }
+        }
+    }
+
+    fn fold(&mut self, input: Input) {
+        match input {
+            Input::Change(change) => {
+                if let Event::Synced { kind } = &change.event {
+                    self.awaited.remove(&(change.source.clone(), *kind));
+                }
+                self.lowerer.apply(change);
+            }
+            Input::Mesh(config, networks) => self.lowerer.set_mesh(*config, *networks),
+        }
+    }
+
+    /// The next view, or nothing where the snapshot is the same but for its version.
+    fn publish(&mut self) -> Option<Published> {
+        let began = Instant::now();
+        let snapshot = self.lowerer.snapshot();
+        let scope = match &self.last {
+            None => Scope::all(),
+            Some((last, _)) => scope(last, &snapshot),
+        };
+        let translator = Arc::new(match &self.last {
+            None => Translator::new(Arc::clone(&snapshot)),
+            Some((_, translator)) => translator.next(Arc::clone(&snapshot)),
+        });
+        self.sequence += 1;
+        self.last = Some((Arc::clone(&snapshot), Arc::clone(&translator)));
+        tracing::debug!(
+            sequence = self.sequence,
+            services = snapshot.services.len(),
+            problems = snapshot.problems.len(),
+            took_us = began.elapsed().as_micros(),
+            "snapshot"
+        );
+        Some(Published { snapshot, view: View { source: translator, sequence: self.sequence, scope } })
+    }
+}
+
+/// What differs between two snapshots, as far as streams care.
+fn scope(last: &Snapshot, next: &Snapshot) -> Scope {
+    let changes = next.changes(last);
+    if changes.configuration {
+        return Scope::all();
+    }
+    let hosts = if changes.endpoints { changed_hosts(last, next) } else { BTreeSet::new() };
+    // The names of headless services are their endpoints.
+    let names = hosts.iter().any(|h| next.services.of_host(h.as_str()).iter().any(|s| s.headless));
+    Scope { configuration: false, hosts: Arc::new(hosts), names }
+}
+
+/// Hosts whose endpoints differ: a walk over two sorted maps that compares pointers.
+fn changed_hosts(last: &Snapshot, next: &Snapshot) -> BTreeSet<Hostname> {
+    let differs = |a: &Snapshot, b: &Snapshot| {
+        let (a, b) = (Arc::clone(&a.endpoints), Arc::clone(&b.endpoints));
+        a.iter()
+            .filter(|(key, set)| b.get(key).is_none_or(|other| other != *set))
+            .map(|(key, _)| key.host.clone())
+            .collect::<BTreeSet<_>>()
+    };
+    let mut hosts = differs(next, last);
+    hosts.extend(differs(last, next));
+    hosts
+}

@@ -1,0 +1,335 @@
+//! The gRPC shell of [`crate::stream`]: one task a connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use futures::Stream as FutureStream;
+use hawser_model::Str;
+use hawser_proto::ads::service::aggregated_discovery_service_server::AggregatedDiscoveryService;
+use hawser_proto::ads::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DeltaResource, DiscoveryRequest, DiscoveryResponse, SharedAny,
+};
+use hawser_proto::envoy::config::core::v3::Node;
+use hawser_translate::Resource;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::auth::{Authenticator, Peer, may_act_for};
+use crate::board::{Board, Place, StreamStatus};
+use crate::kind::Kind;
+use crate::metrics::Metrics;
+use crate::source::View;
+use crate::stream::{self, Push, Stream, Variant};
+
+/// Names in one request; a proxy asks for as many as it has clusters.
+const MAX_NAMES: usize = 200_000;
+
+/// The aggregated discovery service.
+#[derive(Clone)]
+pub struct Ads {
+    views: watch::Receiver<Option<View>>,
+    authenticator: Authenticator,
+    board: Board,
+    metrics: Metrics,
+    drain: CancellationToken,
+    next_id: Arc<AtomicU64>,
+}
+
+impl Ads {
+    /// Serves the current view; a proxy that comes before the first one waits for it.
+    pub fn new(
+        views: watch::Receiver<Option<View>>,
+        authenticator: Authenticator,
+        board: Board,
+        metrics: Metrics,
+        drain: CancellationToken,
+    ) -> Self {
+        Self { views, authenticator, board, metrics, drain, next_id: Arc::default() }
+    }
+
+    async fn open<In: Incoming, Out: Outgoing>(
+        &self,
+        request: Request<Streaming<In>>,
+    ) -> Result<Response<Responses<Out>>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
+        let metadata = request.metadata().clone();
+        let (out, responses) = mpsc::channel(4);
+        let ads = self.clone();
+        let inbound = request.into_inner();
+        tokio::spawn(async move {
+            if let Err(status) = ads.serve::<In, Out>(inbound, &out, &peer, &metadata).await {
+                tracing::debug!(code = ?status.code(), reason = status.message(), "stream ended");
+                // The proxy may be gone already.
+                let _ = out.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
+    }
+
+    async fn serve<In: Incoming, Out: Outgoing>(
+        mut self,
+        mut inbound: Streaming<In>,
+        out: &mpsc::Sender<Result<Out, Status>>,
+        peer: &Peer,
+        metadata: &MetadataMap,
+    ) -> Result<(), Status> {
+        let Some(first) = inbound.message().await? else { return Ok(()) };
+        let node = first.node().ok_or_else(|| Status::invalid_argument("the first request must name its node"))?;
+        let proxy = hawser_translate::node::proxy(node).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        if !peer.plaintext {
+            let identity = self.authenticator.identify(peer, metadata).await?;
+            may_act_for(&identity, &proxy)?;
+        }
+        let mut session = Session::open(&self, Stream::new(Arc::new(proxy), In::VARIANT));
+        let drain = self.drain.clone();
+        let mut view = self.wait_for_view().await?;
+        let mut next = Some(first);
+        loop {
+            let pushes = match next.take() {
+                Some(request) => session.request(request, &view)?,
+                None => session.view(&view),
+            };
+            for push in pushes {
+                if out.send(Ok(Out::of(&push))).await.is_err() {
+                    return Ok(());
+                }
+            }
+            session.publish();
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return Err(Status::unavailable("the control plane is stopping")),
+                message = inbound.message() => match message? {
+                    Some(request) => next = Some(request),
+                    None => return Ok(()),
+                },
+                changed = self.views.changed() => {
+                    changed.map_err(|_| Status::unavailable("the control plane is stopping"))?;
+                }
+            }
+            if let Some(newest) = self.views.borrow_and_update().clone() {
+                // A view may have been overtaken by the next: then nobody can say what little changed.
+                let skipped = newest.sequence > view.sequence + 1;
+                view = newest;
+                if skipped {
+                    view.scope = crate::source::Scope::all();
+                }
+            }
+            if next.is_some() {
+                for push in session.view(&view) {
+                    if out.send(Ok(Out::of(&push))).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn wait_for_view(&mut self) -> Result<View, Status> {
+        let ready = self.views.wait_for(Option::is_some).await;
+        let view = ready.map_err(|_| Status::unavailable("the control plane is stopping"))?.clone();
+        view.ok_or_else(|| Status::unavailable("nothing to serve yet"))
+    }
+}
+
+/// A stream with its place on the board and its counters.
+struct Session {
+    stream: Stream,
+    place: Place,
+    metrics: Metrics,
+    sent_at: BTreeMap<Kind, Instant>,
+    published: BTreeMap<Kind, stream::TypeStatus>,
+}
+
+impl Session {
+    fn open(ads: &Ads, stream: Stream) -> Self {
+        let proxy = Arc::clone(stream.proxy());
+        tracing::info!(proxy = &*proxy.id, "proxy connected");
+        ads.metrics.connected.inc();
+        let status = StreamStatus { proxy, connected: SystemTime::now(), kinds: BTreeMap::new() };
+        let place = ads.board.open(ads.next_id.fetch_add(1, Ordering::Relaxed), status);
+        Self { stream, place, metrics: ads.metrics.clone(), sent_at: BTreeMap::new(), published: BTreeMap::new() }
+    }
+
+    fn request<In: Incoming>(&mut self, message: In, view: &View) -> Result<Vec<Push>, Status> {
+        // A type that we do not serve (an agent may ask for several) is left unanswered, as Istio does.
+        let Some(kind) = Kind::of_url(message.type_url()) else { return Ok(Vec::new()) };
+        let request = message.request();
+        if request.subscribe.len() + request.unsubscribe.len() + request.initial.len() > MAX_NAMES {
+            return Err(Status::resource_exhausted(format!("more than {MAX_NAMES} names in one request")));
+        }
+        match &request.error {
+            Some(error) => {
+                self.metrics.rejects.get_or_create(&Metrics::of(kind)).inc();
+                let proxy = &*self.stream.proxy().id;
+                tracing::warn!(proxy, kind = kind.short(), error, "the proxy refused its configuration");
+            }
+            None if !request.nonce.is_empty() => {
+                if let Some(at) = self.sent_at.remove(&kind) {
+                    self.metrics.ack_seconds.observe(at.elapsed().as_secs_f64());
+                }
+            }
+            None => {}
+        }
+        let pushes = tokio::task::block_in_place(|| self.stream.request(kind, request, view));
+        self.count(&pushes);
+        Ok(pushes)
+    }
+
+    fn view(&mut self, view: &View) -> Vec<Push> {
+        let pushes = tokio::task::block_in_place(|| self.stream.view(view));
+        self.count(&pushes);
+        pushes
+    }
+
+    fn count(&mut self, pushes: &[Push]) {
+        for push in pushes {
+            let label = Metrics::of(push.kind);
+            let bytes: usize = push.resources.iter().map(|r| r.any.value.len()).sum();
+            self.metrics.pushes.get_or_create(&label).inc();
+            self.metrics.sent_bytes.get_or_create(&label).inc_by(bytes as u64);
+            self.sent_at.insert(push.kind, Instant::now());
+        }
+    }
+
+    fn publish(&mut self) {
+        let status = self.stream.status();
+        if status != self.published {
+            self.place.update(status.clone());
+            self.published = status;
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.metrics.connected.dec();
+        tracing::info!(proxy = &*self.stream.proxy().id, "proxy disconnected");
+    }
+}
+
+/// Responses of either variant.
+type Responses<Out> = Pin<Box<dyn FutureStream<Item = Result<Out, Status>> + Send>>;
+
+trait Incoming: Send + 'static {
+    const VARIANT: Variant;
+    fn node(&self) -> Option<&Node>;
+    fn type_url(&self) -> &str;
+    fn request(self) -> stream::Request;
+}
+
+trait Outgoing: Send + 'static {
+    fn of(push: &Push) -> Self;
+}
+
+fn names(list: Vec<String>) -> Vec<Str> {
+    list.into_iter().map(Str::from).collect()
+}
+
+impl Incoming for DiscoveryRequest {
+    const VARIANT: Variant = Variant::StateOfTheWorld;
+    fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+    fn type_url(&self) -> &str {
+        &self.type_url
+    }
+    fn request(self) -> stream::Request {
+        stream::Request {
+            nonce: self.response_nonce,
+            error: self.error_detail.map(|e| e.message),
+            subscribe: names(self.resource_names),
+            ..stream::Request::default()
+        }
+    }
+}
+
+impl Incoming for DeltaDiscoveryRequest {
+    const VARIANT: Variant = Variant::Delta;
+    fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+    fn type_url(&self) -> &str {
+        &self.type_url
+    }
+    fn request(self) -> stream::Request {
+        stream::Request {
+            nonce: self.response_nonce,
+            error: self.error_detail.map(|e| e.message),
+            subscribe: names(self.resource_names_subscribe),
+            unsubscribe: names(self.resource_names_unsubscribe),
+            initial: self.initial_resource_versions.into_iter().map(|(n, v)| (Str::from(n), v)).collect(),
+        }
+    }
+}
+
+/// The bytes of a resource, shared with whoever else is sent the same.
+struct SharedBytes(Arc<Resource>);
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.any.value
+    }
+}
+
+fn shared(resource: &Arc<Resource>) -> SharedAny {
+    SharedAny {
+        type_url: resource.any.type_url.clone(),
+        value: Bytes::from_owner(SharedBytes(Arc::clone(resource))),
+    }
+}
+
+impl Outgoing for DiscoveryResponse {
+    fn of(push: &Push) -> Self {
+        Self {
+            version_info: push.sequence.to_string(),
+            resources: push.resources.iter().map(shared).collect(),
+            type_url: push.kind.url().to_owned(),
+            nonce: push.nonce.clone(),
+        }
+    }
+}
+
+impl Outgoing for DeltaDiscoveryResponse {
+    fn of(push: &Push) -> Self {
+        let resource = |r: &Arc<Resource>| DeltaResource {
+            version: format!("{:x}", r.version),
+            resource: Some(shared(r)),
+            name: r.name.to_string(),
+        };
+        Self {
+            system_version_info: push.sequence.to_string(),
+            resources: push.resources.iter().map(resource).collect(),
+            type_url: push.kind.url().to_owned(),
+            nonce: push.nonce.clone(),
+            removed_resources: push.removed.iter().map(ToString::to_string).collect::<BTreeSet<_>>().into_iter().collect(),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Ads {
+    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        self.open(request).await
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        self.open(request).await
+    }
+}

@@ -1,0 +1,49 @@
+//! What streams serve from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hawser_model::{Hostname, Proxy, Str};
+pub use hawser_translate::Resource;
+
+use crate::kind::Kind;
+
+/// Where a stream finds resources: one snapshot's translation.
+pub trait Source: Send + Sync {
+    /// The resources of a type for a proxy: those named, or all of them. Names without a resource are left out.
+    fn resources(&self, proxy: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Vec<Arc<Resource>>;
+}
+
+/// A snapshot to serve from, and what is new in it.
+#[derive(Clone)]
+pub struct View {
+    /// The translation.
+    pub source: Arc<dyn Source>,
+    /// Counts up with each snapshot.
+    pub sequence: u64,
+    /// What may differ from the view numbered `sequence - 1`.
+    pub scope: Scope,
+}
+
+/// What may differ between a view and the one before it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Scope {
+    /// Anything may.
+    pub configuration: bool,
+    /// Endpoints of these hosts may.
+    pub hosts: Arc<BTreeSet<Hostname>>,
+    /// The name table may.
+    pub names: bool,
+}
+
+impl Scope {
+    /// Everything may differ.
+    pub fn all() -> Self {
+        Self { configuration: true, hosts: Arc::default(), names: true }
+    }
+}
+
+/// The host in a cluster's name: `outbound|9080|v1|HOST` or `outbound_.9080_.v1_.HOST`.
+pub fn host_of(cluster: &str) -> Option<&str> {
+    cluster.splitn(4, '|').nth(3).or_else(|| cluster.splitn(4, "_.").nth(3))
+}
