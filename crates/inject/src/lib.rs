@@ -9,8 +9,8 @@ mod decide;
 mod names;
 mod overlay;
 mod patch;
-mod review;
-mod settings;
+pub mod review;
+pub mod settings;
 mod volumes;
 
 pub use decide::{Decision, decide};

@@ -48,7 +48,7 @@ impl Default for Settings {
             trust_domain: "cluster.local".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             init_image: format!("hawser/init:{version}"),
-            proxy_image: format!("hawser/proxy:{version}"),
+            proxy_image: format!("hawser/proxyv2:{version}"),
             image_pull_policy: "IfNotPresent".to_owned(),
             dns_capture: true,
             proxy_config: Map::new(),
