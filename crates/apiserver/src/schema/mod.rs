@@ -6,19 +6,19 @@
 
 mod crd;
 mod ir;
-mod json;
 pub mod managed;
 mod protobuf;
 mod prune;
 mod quantity;
 mod strategic;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
 pub use crd::CrdSchema;
 pub use ir::Schemas;
-pub use json::parse_json;
 pub use table::crd_table;
 
 /// A kind by group, version and name; the core group is the empty string.
@@ -69,6 +69,10 @@ pub enum PatchError {
     Malformed(String),
 }
 
+/// A built-in type of [`Schemas::builtin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltinType(pub(crate) ir::TypeId);
+
 /// What a table's rows carry beside their cells (`?includeObject=`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IncludeObject {
@@ -79,8 +83,10 @@ pub enum IncludeObject {
 }
 
 /// Whose shape an object has, for field ownership.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum SchemaRef<'a> {
+    /// A built-in kind.
+    Builtin(BuiltinType),
     /// A custom resource.
     Crd(&'a CrdSchema),
     /// Nothing is known: maps are granular and lists atomic.
@@ -108,8 +114,9 @@ impl Schemas {
     }
 
     /// The shape of a built-in kind for field ownership.
-    pub fn type_schema(&self, _kind: KindRef<'_>) -> Option<SchemaRef<'static>> {
-        None
+    pub fn type_schema(&self, kind: KindRef<'_>) -> Option<SchemaRef<'static>> {
+        self.kind(kind)
+            .map(|id| SchemaRef::Builtin(BuiltinType(id)))
     }
 
     /// The OpenAPI v3 document of one group version; `crds` are the specs of the CRDs that serve it.

@@ -19,6 +19,11 @@ impl Schemas {
         issues
     }
 
+    /// Drops nulls and empty optional lists and maps, as typed encoding does.
+    pub(crate) fn drop_empty(&self, id: TypeId, object: &mut Value) {
+        self.prune_struct(id, object, &mut String::new(), &mut Vec::new(), 0);
+    }
+
     /// Prunes only `metadata`, which every kind has.
     pub(crate) fn prune_metadata(&self, object: &mut Value, issues: &mut Vec<FieldIssue>) {
         let id = self.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");

@@ -1,0 +1,16 @@
+//! What the schema side must answer, as tables of cases.
+
+mod crd;
+mod managed;
+mod merging;
+mod properties;
+mod protobuf;
+mod table;
+
+use super::KindRef;
+
+/// A kind by `apiVersion` and name.
+fn kind<'a>(api_version: &'a str, kind: &'a str) -> KindRef<'a> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    KindRef { group, version, kind }
+}
