@@ -1,0 +1,194 @@
+//! The kinds that are lowered as whole lists: routes, rules, gateways, policies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hawser_api::{Kind, Object, core};
+use hawser_model::{ClusterId, Problem, Snapshot, Str};
+
+use crate::dirty::{Dirty, Topic};
+use crate::lowerer::keep;
+use crate::names;
+use crate::security::FetchedKeys;
+use crate::store::Table;
+use crate::world::World;
+use crate::{
+    delegates, destination_rules, filters, gateways, security, sidecars, telemetry,
+    virtual_services,
+};
+
+/// Lowers every stale list.
+pub fn lower(
+    world: &World<'_>,
+    dirty: &Dirty,
+    keys: &FetchedKeys,
+    converted: &mut Converted,
+    problems: &mut BTreeMap<Topic, Vec<Problem>>,
+    next: &mut Snapshot,
+) {
+    let Some(view) = world.config_view() else {
+        return;
+    };
+    let (cluster, objects, mesh) = (view.id, view.objects, world.mesh);
+    let stale = |topic| dirty.topics.contains(&topic);
+    let mut note = |topic: Topic, found: Vec<Problem>| {
+        problems.insert(topic, found);
+    };
+    if stale(Topic::Routes) {
+        let mut found = Vec::new();
+        let written = sorted(&objects.virtual_services, world);
+        let routes = delegates::merge(&written, cluster, mesh, &mut found)
+            .iter()
+            .filter_map(|(o, http)| {
+                virtual_services::virtual_service(o, http, cluster, mesh, &mut found)
+            })
+            .collect();
+        keep(&mut next.routes, routes);
+        note(Topic::Routes, found);
+    }
+    if stale(Topic::Rules) {
+        let mut found = Vec::new();
+        let rules = sorted(&objects.destination_rules, world)
+            .iter()
+            .filter_map(|o| destination_rules::destination_rule(o, cluster, mesh, &mut found))
+            .collect();
+        keep(&mut next.rules, rules);
+        note(Topic::Rules, found);
+    }
+    if stale(Topic::Gateways) {
+        let mut found = Vec::new();
+        let lowered = sorted(&objects.gateways, world)
+            .iter()
+            .map(|o| gateways::gateway(o, cluster, &mut found))
+            .collect();
+        keep(&mut next.gateways, lowered);
+        note(Topic::Gateways, found);
+    }
+    if stale(Topic::Sidecars) {
+        let mut found = Vec::new();
+        let lowered = sorted(&objects.sidecars, world)
+            .iter()
+            .map(|o| sidecars::sidecar(o, cluster, mesh, &mut found))
+            .collect();
+        keep(&mut next.sidecars, lowered);
+        note(Topic::Sidecars, found);
+    }
+    if stale(Topic::PeerAuthn) {
+        let mut found = Vec::new();
+        let lowered = sorted(&objects.peer_authentications, world)
+            .iter()
+            .map(|o| security::peer_authentication(o, cluster, &mut found))
+            .collect();
+        keep(&mut next.peer_authn, lowered);
+        note(Topic::PeerAuthn, found);
+    }
+    if stale(Topic::RequestAuthn) {
+        let mut found = Vec::new();
+        let lowered = sorted(&objects.request_authentications, world)
+            .iter()
+            .map(|o| security::request_authentication(o, cluster, keys, &mut found))
+            .collect();
+        keep(&mut next.request_authn, lowered);
+        note(Topic::RequestAuthn, found);
+    }
+    if stale(Topic::Authz) {
+        let mut found = Vec::new();
+        let mut written = sorted(&objects.authorization_policies, world);
+        written.sort_by(|a, b| {
+            (&a.meta.name, &a.meta.namespace).cmp(&(&b.meta.name, &b.meta.namespace))
+        });
+        let lowered = written
+            .iter()
+            .map(|o| security::authorization_policy(o, cluster, &mut found))
+            .collect();
+        keep(&mut next.authz, lowered);
+        note(Topic::Authz, found);
+    }
+    if stale(Topic::Telemetry) {
+        let lowered = sorted(&objects.telemetries, world)
+            .iter()
+            .map(|o| telemetry::telemetry(o))
+            .collect();
+        keep(&mut next.telemetry, lowered);
+    }
+    if stale(Topic::Filters) {
+        let mut found = Vec::new();
+        let mut lowered: Vec<_> = sorted(&objects.envoy_filters, world)
+            .iter()
+            .map(|o| filters::envoy_filter(o, cluster, &mut found))
+            .collect();
+        lowered.sort_by_key(|f| f.priority);
+        keep(&mut next.filters, lowered);
+        note(Topic::Filters, found);
+    }
+    if stale(Topic::Wasm) {
+        let mut lowered: Vec<_> = sorted(&objects.wasm_plugins, world)
+            .iter()
+            .map(|o| filters::wasm_plugin(o))
+            .collect();
+        lowered.sort_by_key(|p| std::cmp::Reverse(p.priority));
+        keep(&mut next.wasm, lowered);
+    }
+    if stale(Topic::Credentials) {
+        let credentials = credentials(world);
+        if *next.credentials != credentials {
+            next.credentials = Arc::new(credentials);
+        }
+    }
+    let _ = (converted, Kind::Ingress);
+}
+
+/// Objects of the namespaces that the mesh sees, in order of precedence.
+fn sorted<S, T>(table: &Table<S, T>, world: &World<'_>) -> Vec<Arc<Object<S, T>>> {
+    let mut out: Vec<_> = table
+        .iter()
+        .filter(|o| {
+            world
+                .config_view()
+                .is_some_and(|v| v.shows(&o.meta.namespace))
+        })
+        .cloned()
+        .collect();
+    out.sort_by_key(|o| names::meta(&o.meta));
+    out
+}
+
+/// Secrets that hold a certificate, or roots, for a gateway.
+fn credentials(world: &World<'_>) -> BTreeMap<ClusterId, BTreeSet<Str>> {
+    world
+        .views
+        .iter()
+        .map(|view| {
+            let names = view
+                .objects
+                .secrets
+                .iter()
+                .filter(|s| is_credential(s))
+                .map(|s| format!("{}/{}", s.meta.namespace, s.meta.name).into())
+                .collect();
+            (view.id.clone(), names)
+        })
+        .collect()
+}
+
+fn is_credential(secret: &Object<core::Secret>) -> bool {
+    ["tls.crt", "cert", "ca.crt", "cacert"]
+        .iter()
+        .any(|k| secret.spec.data.contains_key(*k) || secret.spec.string_data.contains_key(*k))
+}
+
+/// What the Gateway API and Ingresses become.
+#[derive(Clone, Debug, Default)]
+pub struct Converted {
+    /// Statuses to write.
+    pub statuses: Vec<StatusUpdate>,
+}
+
+/// A status to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusUpdate {
+    /// The object.
+    pub object: hawser_api::ObjectRef,
+    /// Its new status.
+    pub status: serde_json::Value,
+}

@@ -1,0 +1,332 @@
+//! DestinationRules.
+
+use std::collections::BTreeMap;
+
+use hawser_api::networking as api;
+use hawser_api::{Kind, Object, status::IstioStatus};
+use hawser_model::matching::Fraction;
+use hawser_model::traffic::{
+    ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, DestinationRule, Distribute,
+    H2Upgrade, HashAlgorithm, HashKey, LbPolicy, LoadBalancer, LocalitySettings, OutlierDetection,
+    RetryBudget, Subset, TcpKeepalive, TrafficPolicy, Tunnel, Warmup,
+};
+use hawser_model::{ClusterId, Problem, Shared};
+
+use crate::names::{self, duration, host, labels, port, strs};
+use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
+use hawser_model::mesh::Mesh;
+
+/// Lowers one DestinationRule; `None` if its host is none.
+pub fn destination_rule(
+    object: &Object<api::DestinationRule, IstioStatus>,
+    cluster: &ClusterId,
+    mesh: &Mesh,
+    problems: &mut Vec<Problem>,
+) -> Option<DestinationRule> {
+    let mut notes = Notes::new(problems, cluster, Kind::DestinationRule, &object.meta);
+    let spec = &object.spec;
+    let namespace = &object.meta.namespace;
+    let host = host(
+        &spec.host,
+        namespace,
+        &mesh.dns_domain,
+        "spec.host",
+        &mut notes,
+    )?;
+    let mut subsets: Vec<Subset> = Vec::with_capacity(spec.subsets.len());
+    for (i, subset) in spec.subsets.iter().enumerate() {
+        let field = format!("spec.subsets[{i}]");
+        if subsets.iter().any(|s| *s.name == *subset.name) {
+            notes.error(
+                SCHEMA,
+                format!("{field}.name"),
+                format!("the subset {:?} is defined twice", subset.name),
+                "give each subset its own name; the first one counts",
+            );
+            continue;
+        }
+        subsets.push(Subset {
+            name: subset.name.as_str().into(),
+            labels: labels(&subset.labels),
+            policy: subset.traffic_policy.as_ref().map(|p| {
+                Shared::new(traffic_policy(
+                    p,
+                    &format!("{field}.trafficPolicy"),
+                    &mut notes,
+                ))
+            }),
+        });
+    }
+    Some(DestinationRule {
+        meta: names::meta(&object.meta),
+        host,
+        visibility: names::visibility(&spec.export_to, namespace, &mesh.default_rule_visibility),
+        workload_selector: spec
+            .workload_selector
+            .as_ref()
+            .map(|s| labels(&s.match_labels))
+            .unwrap_or_default(),
+        policy: spec
+            .traffic_policy
+            .as_ref()
+            .map(|p| Shared::new(traffic_policy(p, "spec.trafficPolicy", &mut notes))),
+        subsets,
+    })
+}
+
+fn traffic_policy(
+    policy: &api::TrafficPolicy,
+    field: &str,
+    notes: &mut Notes<'_>,
+) -> TrafficPolicy {
+    let mut ports = BTreeMap::new();
+    for (i, settings) in policy.port_level_settings.iter().enumerate() {
+        let field = format!("{field}.portLevelSettings[{i}]");
+        let Some(number) = settings.port.as_ref().and_then(|p| port(p.number)) else {
+            notes.error(
+                SCHEMA,
+                format!("{field}.port"),
+                "the settings do not say for which port they are",
+                "set port.number to a port of the service",
+            );
+            continue;
+        };
+        ports.insert(
+            number,
+            TrafficPolicy {
+                load_balancer: settings
+                    .load_balancer
+                    .as_ref()
+                    .map(|lb| load_balancer(lb, &format!("{field}.loadBalancer"), notes)),
+                connection_pool: settings.connection_pool.as_ref().map(connection_pool),
+                outlier: settings.outlier_detection.as_ref().map(outlier),
+                tls: settings.tls.as_ref().map(client_tls),
+                ..TrafficPolicy::default()
+            },
+        );
+    }
+    TrafficPolicy {
+        load_balancer: policy
+            .load_balancer
+            .as_ref()
+            .map(|lb| load_balancer(lb, &format!("{field}.loadBalancer"), notes)),
+        connection_pool: policy.connection_pool.as_ref().map(connection_pool),
+        outlier: policy.outlier_detection.as_ref().map(outlier),
+        tls: policy.tls.as_ref().map(client_tls),
+        ports,
+        tunnel: policy.tunnel.as_ref().map(|t| Tunnel {
+            protocol: if t.protocol.is_empty() {
+                "CONNECT".into()
+            } else {
+                t.protocol.as_str().into()
+            },
+            host: t.target_host.as_str().into(),
+            port: t.target_port,
+        }),
+        proxy_protocol: policy.proxy_protocol.as_ref().map(|p| match p.version {
+            api::ProxyProtocolVersion::V1 => 1,
+            api::ProxyProtocolVersion::V2 => 2,
+        }),
+        retry_budget: policy.retry_budget.as_ref().map(|b| RetryBudget {
+            percent: b.percent.map(Fraction::from_percent),
+            // Envoy's default, which Istio documents as its own.
+            min_concurrency: if b.min_retry_concurrency == 0 {
+                3
+            } else {
+                b.min_retry_concurrency
+            },
+        }),
+    }
+}
+
+fn load_balancer(
+    lb: &api::LoadBalancerSettings,
+    field: &str,
+    notes: &mut Notes<'_>,
+) -> LoadBalancer {
+    if lb.backend_utilization.is_some() {
+        notes.warn(
+            UNSUPPORTED,
+            format!("{field}.backendUtilization"),
+            "balancing by reported utilization is not carried out; requests go to the least loaded endpoint",
+            "",
+        );
+    }
+    if lb
+        .zone_aware_lb_setting
+        .as_ref()
+        .is_some_and(|z| z.enabled != Some(false))
+    {
+        notes.warn(
+            UNSUPPORTED,
+            format!("{field}.zoneAwareLbSetting"),
+            "zone-aware balancing is not carried out",
+            "use localityLbSetting",
+        );
+    }
+    let policy = match (&lb.simple, &lb.consistent_hash) {
+        (_, Some(hash)) => consistent_hash(hash, field, notes),
+        (Some(simple), None) => match simple {
+            api::SimpleLb::Unspecified => LbPolicy::Unspecified,
+            api::SimpleLb::LeastConn | api::SimpleLb::LeastRequest => LbPolicy::LeastRequest,
+            api::SimpleLb::Random => LbPolicy::Random,
+            api::SimpleLb::Passthrough => LbPolicy::Passthrough,
+            api::SimpleLb::RoundRobin => LbPolicy::RoundRobin,
+        },
+        (None, None) => LbPolicy::Unspecified,
+    };
+    let warmup = match (&lb.warmup, lb.warmup_duration_secs) {
+        (Some(w), _) => w.duration.map(|d| Warmup {
+            duration: d.to_std(),
+            minimum_percent_milli: w.minimum_percent.map(milli),
+            aggression_milli: w.aggression.map(milli),
+        }),
+        (None, Some(d)) => Some(Warmup {
+            duration: d.to_std(),
+            minimum_percent_milli: None,
+            aggression_milli: None,
+        }),
+        (None, None) => None,
+    };
+    LoadBalancer {
+        policy,
+        locality: lb.locality_lb_setting.as_ref().map(locality),
+        warmup,
+    }
+}
+
+/// Thousandths; negative and absurd values are clamped.
+fn milli(value: f64) -> u64 {
+    (value * 1000.0).round().clamp(0.0, 1e12) as u64
+}
+
+fn consistent_hash(hash: &api::ConsistentHashLb, field: &str, notes: &mut Notes<'_>) -> LbPolicy {
+    let key = if let Some(header) = &hash.http_header_name {
+        HashKey::Header(header.as_str().into())
+    } else if let Some(cookie) = &hash.http_cookie {
+        HashKey::Cookie {
+            name: cookie.name.as_str().into(),
+            path: cookie.path.as_str().into(),
+            ttl: duration(cookie.ttl),
+            attributes: cookie
+                .attributes
+                .iter()
+                .map(|a| (a.name.as_str().into(), a.value.as_str().into()))
+                .collect(),
+        }
+    } else if hash.use_source_ip == Some(true) {
+        HashKey::SourceIp
+    } else if let Some(parameter) = &hash.http_query_parameter_name {
+        HashKey::QueryParameter(parameter.as_str().into())
+    } else {
+        notes.error(
+            SCHEMA,
+            format!("{field}.consistentHash"),
+            "it does not say what is hashed",
+            "set httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName",
+        );
+        return LbPolicy::Unspecified;
+    };
+    let nonzero = |n: u64| (n != 0).then_some(n);
+    let algorithm = match (&hash.ring_hash, &hash.maglev) {
+        (_, Some(maglev)) => HashAlgorithm::Maglev(nonzero(maglev.table_size)),
+        (Some(ring), None) => HashAlgorithm::RingHash(nonzero(ring.minimum_ring_size)),
+        (None, None) => HashAlgorithm::RingHash(nonzero(hash.minimum_ring_size)),
+    };
+    LbPolicy::ConsistentHash(ConsistentHash { key, algorithm })
+}
+
+/// Locality settings, of a rule or of the mesh.
+pub fn locality(setting: &api::LocalityLoadBalancerSetting) -> LocalitySettings {
+    LocalitySettings {
+        enabled: setting.enabled,
+        distribute: setting
+            .distribute
+            .iter()
+            .map(|d| Distribute {
+                from: d.from.as_str().into(),
+                to: d.to.iter().map(|(k, v)| (k.as_str().into(), *v)).collect(),
+            })
+            .collect(),
+        failover: setting
+            .failover
+            .iter()
+            .map(|f| (f.from.as_str().into(), f.to.as_str().into()))
+            .collect(),
+        failover_priority: strs(&setting.failover_priority),
+    }
+}
+
+/// Connection limits; what is 0 or less was not said.
+pub fn connection_pool(pool: &api::ConnectionPoolSettings) -> ConnectionPool {
+    let positive = |n: i32| u32::try_from(n).ok().filter(|n| *n != 0);
+    let tcp = pool.tcp.clone().unwrap_or_default();
+    let http = pool.http.clone().unwrap_or_default();
+    ConnectionPool {
+        max_connections: positive(tcp.max_connections),
+        connect_timeout: duration(tcp.connect_timeout),
+        tcp_keepalive: tcp.tcp_keepalive.as_ref().map(tcp_keepalive),
+        max_connection_duration: duration(tcp.max_connection_duration),
+        tcp_idle_timeout: duration(tcp.idle_timeout),
+        http1_max_pending: positive(http.http1_max_pending_requests),
+        http2_max_requests: positive(http.http2_max_requests),
+        max_requests_per_connection: positive(http.max_requests_per_connection),
+        max_retries: positive(http.max_retries),
+        http_idle_timeout: duration(http.idle_timeout),
+        h2_upgrade: match http.h2_upgrade_policy {
+            api::H2UpgradePolicy::Default => H2Upgrade::Default,
+            api::H2UpgradePolicy::DoNotUpgrade => H2Upgrade::DoNotUpgrade,
+            api::H2UpgradePolicy::Upgrade => H2Upgrade::Upgrade,
+        },
+        use_client_protocol: http.use_client_protocol,
+        max_concurrent_streams: positive(http.max_concurrent_streams),
+    }
+}
+
+/// TCP keep-alive settings.
+pub fn tcp_keepalive(keepalive: &api::TcpKeepalive) -> TcpKeepalive {
+    TcpKeepalive {
+        probes: (keepalive.probes != 0).then_some(keepalive.probes),
+        time: duration(keepalive.time),
+        interval: duration(keepalive.interval),
+    }
+}
+
+fn outlier(outlier: &api::OutlierDetection) -> OutlierDetection {
+    let positive = |n: i32| u32::try_from(n).ok().filter(|n| *n != 0);
+    OutlierDetection {
+        consecutive_5xx: outlier.consecutive_5xx_errors,
+        consecutive_gateway: outlier.consecutive_gateway_errors,
+        consecutive_local: outlier.consecutive_local_origin_failures,
+        split_local: outlier.split_external_local_origin_errors,
+        interval: duration(outlier.interval),
+        base_ejection: duration(outlier.base_ejection_time),
+        max_ejection_percent: positive(outlier.max_ejection_percent),
+        min_health_percent: positive(outlier.min_health_percent),
+        http_errors: outlier
+            .outlier_detection_http_error_codes
+            .iter()
+            .flat_map(|r| r.start.max(100)..r.end.min(600))
+            .collect(),
+    }
+}
+
+/// TLS towards an endpoint.
+pub fn client_tls(tls: &api::ClientTlsSettings) -> ClientTls {
+    ClientTls {
+        mode: match tls.mode {
+            api::ClientTlsMode::Disable => ClientTlsMode::Disable,
+            api::ClientTlsMode::Simple => ClientTlsMode::Simple,
+            api::ClientTlsMode::Mutual => ClientTlsMode::Mutual,
+            api::ClientTlsMode::IstioMutual => ClientTlsMode::IstioMutual,
+        },
+        client_certificate: tls.client_certificate.as_str().into(),
+        private_key: tls.private_key.as_str().into(),
+        ca_certificates: tls.ca_certificates.as_str().into(),
+        ca_crl: tls.ca_crl.as_str().into(),
+        credential_name: tls.credential_name.as_str().into(),
+        subject_alt_names: strs(&tls.subject_alt_names),
+        sni: tls.sni.as_str().into(),
+        insecure_skip_verify: tls.insecure_skip_verify.unwrap_or(false),
+    }
+}

@@ -1,0 +1,582 @@
+//! The one value that holds what the sources said and lowers what changed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use hawser_api::mesh::{MeshConfig, MeshNetworks};
+use hawser_api::{Change, Event, Kind, ObjectRef, Resource, SourceId, Timestamp};
+use hawser_model::snapshot::{Services, Version, Workloads};
+use hawser_model::{ClusterId, EndpointSet, Problem, Service, ServiceKey, Shared, Snapshot, Str};
+
+use crate::allocate::{Allocation, allocations};
+use crate::catalogue::{Catalogue, catalogue};
+use crate::config;
+use crate::dirty::{Dirty, Meaning, Topic};
+use crate::mesh_config;
+use crate::networks;
+use crate::security::FetchedKeys;
+use crate::sources;
+use crate::store::{Objects, Source};
+use crate::world::{Addresses, World, coarse};
+use crate::{endpoints, workloads};
+
+/// What the control plane was told when it started, and may be told anew.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The cluster whose configuration counts.
+    pub config_cluster: ClusterId,
+    /// The DNS domain of Kubernetes services.
+    pub dns_domain: Str,
+    /// MeshConfig.
+    pub mesh_config: MeshConfig,
+    /// MeshNetworks.
+    pub mesh_networks: MeshNetworks,
+}
+
+impl Settings {
+    /// Istio's defaults: `cluster.local`, an empty MeshConfig and no networks.
+    pub fn new(config_cluster: ClusterId) -> Self {
+        Self {
+            config_cluster,
+            dns_domain: "cluster.local".into(),
+            mesh_config: MeshConfig::default(),
+            mesh_networks: MeshNetworks::default(),
+        }
+    }
+}
+
+/// What was lowered last, beside the snapshot itself.
+#[derive(Debug, Default)]
+struct Parts {
+    catalogue: Catalogue,
+    services: BTreeMap<ServiceKey, Shared<Service>>,
+    problems: BTreeMap<Topic, Vec<Problem>>,
+    converted: config::Converted,
+}
+
+/// Holds the objects of all sources and makes snapshots of them. Owned by the control plane's one writer task.
+///
+/// Changes are folded in by [`Lowerer::apply`], at the cost of one insertion; [`Lowerer::snapshot`] then lowers what
+/// they made stale and shares everything else with the snapshot before. Snapshots depend only on what the sources said
+/// last, never on the order in which they said it.
+#[derive(Debug)]
+pub struct Lowerer {
+    settings: Settings,
+    sources: BTreeMap<ClusterId, Source>,
+    keys: FetchedKeys,
+    addresses: Addresses,
+    now: Timestamp,
+    dirty: Dirty,
+    parts: Parts,
+    last: Snapshot,
+    published: Option<Arc<Snapshot>>,
+}
+
+impl Lowerer {
+    /// Without any objects.
+    pub fn new(settings: Settings) -> Self {
+        let mesh = mesh_config::mesh(
+            &settings.config_cluster,
+            &settings.mesh_config,
+            &settings.mesh_networks,
+            &settings.dns_domain,
+            &mut Vec::new(),
+        );
+        let last = Snapshot {
+            version: Arc::default(),
+            config_cluster: settings.config_cluster.clone(),
+            mesh: Shared::new(mesh),
+            services: Arc::default(),
+            endpoints: Arc::default(),
+            workloads: Arc::default(),
+            network_gateways: Shared::new(Default::default()),
+            routes: Arc::default(),
+            rules: Arc::default(),
+            gateways: Arc::default(),
+            sidecars: Arc::default(),
+            peer_authn: Arc::default(),
+            request_authn: Arc::default(),
+            authz: Arc::default(),
+            telemetry: Arc::default(),
+            filters: Arc::default(),
+            wasm: Arc::default(),
+            credentials: Arc::default(),
+            problems: Arc::default(),
+        };
+        Self {
+            settings,
+            sources: BTreeMap::new(),
+            keys: FetchedKeys::new(),
+            addresses: Addresses::new(),
+            now: Timestamp(0),
+            dirty: Dirty::all(),
+            parts: Parts::default(),
+            last,
+            published: None,
+        }
+    }
+
+    /// With these objects of each cluster, as from files: what `hawser translate` needs.
+    pub fn from_objects(
+        settings: Settings,
+        objects: impl IntoIterator<Item = (ClusterId, Resource)>,
+    ) -> Self {
+        let mut lowerer = Self::new(settings);
+        for (cluster, resource) in objects {
+            lowerer.apply(Change {
+                source: SourceId::new(cluster.0),
+                version: None,
+                event: Event::Apply(resource),
+            });
+        }
+        lowerer
+    }
+
+    /// The kinds that matter: what a control plane has to watch.
+    pub const fn kinds() -> &'static [Kind] {
+        Objects::KINDS
+    }
+
+    /// Objects of one cluster, as they were said.
+    pub fn objects(&self, cluster: &ClusterId) -> Option<&Objects> {
+        self.sources.get(cluster).map(|s| &s.objects)
+    }
+
+    /// Folds in what a source says.
+    pub fn apply(&mut self, change: Change) {
+        let cluster = ClusterId(Arc::clone(&change.source.0));
+        if change.event == Event::Removed {
+            if self.sources.remove(&cluster).is_some() {
+                self.dirty = Dirty::all();
+            }
+            return;
+        }
+        if !self.sources.contains_key(&cluster) {
+            // A new cluster changes the order of precedence of all.
+            self.sources.insert(cluster.clone(), Source::default());
+            self.dirty.mark(&[Topic::Services, Topic::Namespaces]);
+        }
+        if let (Some(kind), Some(version)) = (change.event.kind(), change.version)
+            && let Some(source) = self.sources.get_mut(&cluster)
+        {
+            source.versions.insert(kind, version);
+            self.dirty.versions = true;
+        }
+        match change.event {
+            Event::Apply(resource) => self.put(&cluster, resource),
+            Event::Delete(object) => self.take(&cluster, &object),
+            Event::Reset { kind, objects } => {
+                let keep: std::collections::BTreeSet<ObjectRef> =
+                    objects.iter().map(Resource::object_ref).collect();
+                let gone: Vec<ObjectRef> = self
+                    .sources
+                    .get(&cluster)
+                    .map(|s| s.objects.names(kind))
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|name| !keep.contains(name))
+                    .collect();
+                for object in &gone {
+                    self.take(&cluster, object);
+                }
+                for resource in objects {
+                    self.put(&cluster, resource);
+                }
+                if let Some(source) = self.sources.get_mut(&cluster) {
+                    let before = source.refused.len();
+                    source
+                        .refused
+                        .retain(|o, _| o.kind != kind || keep.contains(o));
+                    if source.refused.len() != before {
+                        self.dirty.mark(&[Topic::Sources]);
+                    }
+                }
+            }
+            Event::Refuse { object, faults } => {
+                if let Some(source) = self.sources.get_mut(&cluster) {
+                    source.refused.insert(object, faults);
+                    self.dirty.mark(&[Topic::Sources]);
+                }
+            }
+            Event::Lost { since } => self.answers(&cluster, Some(since)),
+            Event::Found => self.answers(&cluster, None),
+            Event::Bookmark { .. } | Event::Synced { .. } | Event::Removed => {}
+        }
+    }
+
+    fn put(&mut self, cluster: &ClusterId, resource: Resource) {
+        let name = resource.object_ref();
+        let Some(source) = self.sources.get_mut(cluster) else {
+            return;
+        };
+        if source.refused.remove(&name).is_some() {
+            self.dirty.mark(&[Topic::Sources]);
+        }
+        let old = source.objects.put(resource.clone());
+        if old.as_ref() != Some(&resource) {
+            let meaning = meaning(&self.settings);
+            self.dirty
+                .object(cluster, old.as_ref(), Some(&resource), meaning);
+        }
+    }
+
+    fn take(&mut self, cluster: &ClusterId, object: &ObjectRef) {
+        let Some(source) = self.sources.get_mut(cluster) else {
+            return;
+        };
+        if source.refused.remove(object).is_some() {
+            self.dirty.mark(&[Topic::Sources]);
+        }
+        if let Some(old) = source.objects.take(object) {
+            let meaning = meaning(&self.settings);
+            self.dirty.object(cluster, Some(&old), None, meaning);
+        }
+    }
+
+    fn answers(&mut self, cluster: &ClusterId, lost_since: Option<Timestamp>) {
+        if let Some(source) = self.sources.get_mut(cluster)
+            && source.lost_since != lost_since
+        {
+            source.lost_since = lost_since;
+            self.dirty.versions = true;
+            self.dirty.mark(&[Topic::Sources, Topic::Endpoints]);
+        }
+    }
+
+    /// Tells the time, by which the age of lost sources' answers is told. Minutes matter, seconds do not.
+    pub fn set_now(&mut self, now: Timestamp) {
+        let aged = self
+            .sources
+            .values()
+            .filter_map(|s| s.lost_since)
+            .any(|since| coarse(since, now) != coarse(since, self.now));
+        self.now = now;
+        if aged {
+            self.dirty.mark(&[Topic::Sources, Topic::Endpoints]);
+        }
+    }
+
+    /// New MeshConfig and MeshNetworks.
+    pub fn set_mesh(&mut self, config: MeshConfig, networks: MeshNetworks) {
+        if self.settings.mesh_config != config || self.settings.mesh_networks != networks {
+            self.settings.mesh_config = config;
+            self.settings.mesh_networks = networks;
+            self.dirty = Dirty::all();
+        }
+    }
+
+    /// Keys of tokens, as far as they were fetched (see [`Lowerer::keys_wanted`]).
+    pub fn set_keys(&mut self, keys: FetchedKeys) {
+        if self.keys != keys {
+            self.keys = keys;
+            self.dirty.mark(&[Topic::RequestAuthn]);
+        }
+    }
+
+    /// Addresses of host names, as far as they were resolved (see [`Lowerer::names_wanted`]).
+    pub fn set_addresses(&mut self, addresses: Addresses) {
+        if self.addresses != addresses {
+            self.addresses = addresses;
+            self.dirty.mark(&[Topic::NetworkGateways]);
+        }
+    }
+
+    /// URIs of key documents that RequestAuthentications need. What belongs under a URI that ends in
+    /// `/.well-known/openid-configuration` is the key document to which the configuration there leads.
+    pub fn keys_wanted(&self) -> std::collections::BTreeSet<String> {
+        let rules = self
+            .sources
+            .get(&self.settings.config_cluster)
+            .into_iter()
+            .flat_map(|s| s.objects.request_authentications.iter())
+            .flat_map(|o| &o.spec.jwt_rules);
+        crate::security::keys_wanted(rules)
+    }
+
+    /// Host names of network gateways that have to be resolved.
+    pub fn names_wanted(&self) -> std::collections::BTreeSet<String> {
+        networks::names_wanted(&self.world())
+    }
+
+    /// Addresses to be written to the statuses of ServiceEntries of the configuration cluster.
+    pub fn allocations(&self) -> Vec<Allocation> {
+        self.sources
+            .get(&self.settings.config_cluster)
+            .map(|s| allocations(&s.objects))
+            .unwrap_or_default()
+    }
+
+    /// Statuses to be written to objects of the configuration cluster, as of the last snapshot.
+    pub fn statuses(&self) -> &[config::StatusUpdate] {
+        &self.parts.converted.statuses
+    }
+
+    fn world(&self) -> World<'_> {
+        World::new(
+            &self.sources,
+            &self.settings.config_cluster,
+            &self.last.mesh,
+            &self.settings.mesh_config,
+            &self.settings.mesh_networks,
+            self.now,
+        )
+    }
+
+    /// The mesh as it is now. What did not change since the last snapshot is shared with it; if nothing did, it is the
+    /// same one.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        if let Some(published) = &self.published
+            && self.dirty.is_empty()
+        {
+            return Arc::clone(published);
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        if dirty.topics.contains(&Topic::Mesh) {
+            self.lower_mesh();
+        }
+        let world = World::new(
+            &self.sources,
+            &self.settings.config_cluster,
+            &self.last.mesh,
+            &self.settings.mesh_config,
+            &self.settings.mesh_networks,
+            self.now,
+        );
+        let mut next = self.last.clone();
+        lower_services(&world, &dirty, &mut self.parts, &mut next);
+        if dirty.topics.contains(&Topic::NetworkGateways) {
+            let mut problems = Vec::new();
+            let gateways = networks::gateways(&world, &self.addresses, &mut problems);
+            self.parts.problems.insert(Topic::NetworkGateways, problems);
+            if *next.network_gateways != gateways {
+                next.network_gateways = Shared::new(gateways);
+            }
+        }
+        config::lower(
+            &world,
+            &dirty,
+            &self.keys,
+            &mut self.parts.converted,
+            &mut self.parts.problems,
+            &mut next,
+        );
+        if dirty.topics.contains(&Topic::Sources) {
+            self.parts
+                .problems
+                .insert(Topic::Sources, sources::problems(&self.sources, self.now));
+        }
+        let mut problems: Vec<Problem> = self.parts.problems.values().flatten().cloned().collect();
+        problems.sort();
+        problems.dedup();
+        if *next.problems != problems {
+            next.problems = Arc::new(problems);
+        }
+        next.version = Arc::new(Version {
+            sequence: self.last.version.sequence + 1,
+            ..sources::version(&self.sources)
+        });
+        self.last = next.clone();
+        let published = Arc::new(next);
+        self.published = Some(Arc::clone(&published));
+        published
+    }
+
+    fn lower_mesh(&mut self) {
+        let mut problems = Vec::new();
+        let mesh = mesh_config::mesh(
+            &self.settings.config_cluster,
+            &self.settings.mesh_config,
+            &self.settings.mesh_networks,
+            &self.settings.dns_domain,
+            &mut problems,
+        );
+        if *self.last.mesh != mesh {
+            self.last.mesh = Shared::new(mesh);
+        }
+        self.parts.problems.insert(Topic::Mesh, problems);
+    }
+}
+
+fn meaning(settings: &Settings) -> Meaning<'_> {
+    Meaning {
+        config_cluster: &settings.config_cluster,
+        root_namespace: settings.mesh_config.root_namespace(),
+        domain: &settings.dns_domain,
+        discovery: !settings.mesh_config.discovery_selectors.is_empty(),
+    }
+}
+
+/// Services, endpoints and workloads, which depend on each other.
+fn lower_services(world: &World<'_>, dirty: &Dirty, parts: &mut Parts, next: &mut Snapshot) {
+    let mut stale = dirty.endpoints.clone();
+    let mut gone: Vec<ServiceKey> = Vec::new();
+    let mut redefined = false;
+    if dirty.topics.contains(&Topic::Services) {
+        let mut problems = Vec::new();
+        let new = catalogue(world, &mut problems);
+        parts.problems.insert(Topic::Services, problems);
+        stale.extend(
+            new.iter()
+                .filter(|(key, d)| !parts.catalogue.get(key).is_some_and(|old| old.same(d)))
+                .map(|(key, _)| key.clone()),
+        );
+        gone.extend(
+            parts
+                .catalogue
+                .keys()
+                .filter(|k| !new.contains_key(k))
+                .cloned(),
+        );
+        redefined = !stale.is_empty() || !gone.is_empty();
+        parts.catalogue = new;
+    }
+    if dirty.topics.contains(&Topic::Endpoints) {
+        stale.extend(parts.catalogue.keys().cloned());
+    }
+    stale.extend(chosen(dirty, &parts.catalogue));
+    let mut changed = false;
+    let mut sets: Vec<(ServiceKey, Option<Shared<EndpointSet>>)> =
+        gone.iter().map(|k| (k.clone(), None)).collect();
+    for key in gone {
+        changed |= parts.services.remove(&key).is_some();
+    }
+    for key in stale {
+        let Some(definition) = parts.catalogue.get(&key) else {
+            continue;
+        };
+        let set = endpoints::endpoints(definition, world);
+        let mut service = definition.service.clone();
+        service
+            .identities
+            .extend(set.iter().filter_map(|e| e.identity.clone()));
+        if parts.services.get(&key).is_none_or(|old| **old != service) {
+            parts.services.insert(key.clone(), Shared::new(service));
+            changed = true;
+        }
+        let kept = endpoints::has_endpoints(definition);
+        if kept && next.endpoints.get(&key).is_some_and(|old| **old == set) {
+            continue;
+        }
+        sets.push((key, kept.then(|| Shared::new(set))));
+    }
+    sets.retain(|(key, set)| set.is_some() || next.endpoints.contains_key(key));
+    if !sets.is_empty() {
+        let endpoints = Arc::make_mut(&mut next.endpoints);
+        for (key, set) in sets {
+            match set {
+                Some(set) => endpoints.insert(key, set),
+                None => endpoints.remove(&key),
+            };
+        }
+    }
+    if changed {
+        next.services = Arc::new(Services::new(parts.services.values().cloned()));
+    }
+    lower_workloads(world, dirty, redefined, &parts.catalogue, next);
+}
+
+/// Services that choose a workload that changed, or chose it before.
+fn chosen<'a>(dirty: &'a Dirty, catalogue: &'a Catalogue) -> impl Iterator<Item = ServiceKey> + 'a {
+    let keys = workloads::by_namespace(catalogue);
+    let mut out = Vec::new();
+    for touched in &dirty.touched {
+        let (cluster, namespace, _) = &touched.name;
+        let selects = |selector: &hawser_api::Labels| {
+            selector
+                .iter()
+                .all(|(k, v)| touched.labels.get(k) == Some(v))
+        };
+        for key in keys.get(&**namespace).into_iter().flatten() {
+            let Some(definition) = catalogue.get(*key) else {
+                continue;
+            };
+            let by_service = definition
+                .kubernetes
+                .get(cluster)
+                .is_some_and(|s| selects(&s.spec.selector));
+            let by_entry = definition.entries.iter().any(|e| {
+                e.spec
+                    .workload_selector
+                    .as_ref()
+                    .is_some_and(|s| selects(&s.labels))
+            });
+            if by_service || by_entry {
+                out.push((*key).clone());
+            }
+        }
+    }
+    out.into_iter()
+}
+
+fn lower_workloads(
+    world: &World<'_>,
+    dirty: &Dirty,
+    redefined: bool,
+    catalogue: &Catalogue,
+    next: &mut Snapshot,
+) {
+    let keys = workloads::by_namespace(catalogue);
+    let whole = redefined
+        || dirty.topics.contains(&Topic::Workloads)
+        || dirty.topics.contains(&Topic::Namespaces);
+    if whole {
+        let new = workloads::workloads(world, catalogue);
+        if *next.workloads != new {
+            next.workloads = Arc::new(reuse(&next.workloads, new));
+        }
+        return;
+    }
+    let mut by_name = None;
+    for touched in &dirty.touched {
+        let (cluster, namespace, name) = &touched.name;
+        let Some(view) = world.views.iter().find(|v| v.id == cluster) else {
+            continue;
+        };
+        let of_pod = view
+            .objects
+            .pods
+            .get(namespace, name)
+            .and_then(|p| workloads::of_pod(p, view, world, catalogue, &keys));
+        let new = of_pod.or_else(|| {
+            let entry = view.objects.workload_entries.get(namespace, name)?;
+            workloads::of_entry(entry, view, world, catalogue, &keys)
+        });
+        let map = by_name.as_ref().unwrap_or(&next.workloads.by_name);
+        if map.get(&touched.name).map(|w| &**w) == new.as_ref() {
+            continue;
+        }
+        let map = by_name.get_or_insert_with(|| next.workloads.by_name.clone());
+        match new {
+            Some(workload) => map.insert(touched.name.clone(), Shared::new(workload)),
+            None => map.remove(&touched.name),
+        };
+    }
+    if let Some(by_name) = by_name {
+        next.workloads = Arc::new(workloads::finish(by_name, world, catalogue));
+    }
+}
+
+/// Keeps the values that did not change, so that comparing them is comparing pointers.
+fn reuse(old: &Workloads, mut new: Workloads) -> Workloads {
+    for (name, workload) in &mut new.by_name {
+        if let Some(same) = old.by_name.get(name).filter(|o| *o == workload) {
+            *workload = same.clone();
+        }
+    }
+    new
+}
+
+/// The new list, with old values where they are equal, and the old list itself if it is the same.
+pub(crate) fn keep<T: Hash + Eq>(old: &mut Arc<Vec<Shared<T>>>, new: Vec<T>) {
+    let known: HashSet<&Shared<T>> = old.iter().collect();
+    let new: Vec<Shared<T>> = new
+        .into_iter()
+        .map(Shared::new)
+        .map(|value| known.get(&value).map_or(value, |same| (*same).clone()))
+        .collect();
+    let same = new.len() == old.len() && new.iter().zip(&**old).all(|(a, b)| Shared::ptr_eq(a, b));
+    if !same {
+        *old = Arc::new(new);
+    }
+}

@@ -1,0 +1,100 @@
+//! Telemetry objects.
+
+use hawser_api::telemetry as api;
+use hawser_api::{Object, status::IstioStatus};
+use hawser_model::Str;
+use hawser_model::matching::Fraction;
+use hawser_model::telemetry::{AccessLogging, Metrics, Mode, Tag, Telemetry, Tracing};
+
+use crate::names;
+use crate::security::selector;
+
+/// Lowers one Telemetry.
+pub fn telemetry(object: &Object<api::Telemetry, IstioStatus>) -> Telemetry {
+    let spec = &object.spec;
+    Telemetry {
+        meta: names::meta(&object.meta),
+        selector: selector(
+            spec.selector.as_ref(),
+            spec.target_ref.as_ref(),
+            &spec.target_refs,
+        ),
+        tracing: spec.tracing.iter().map(tracing).collect(),
+        access_logging: spec
+            .access_logging
+            .iter()
+            .map(|l| AccessLogging {
+                mode: mode(l.match_.as_ref().map(|m| m.mode)),
+                providers: providers(&l.providers),
+                disabled: l.disabled,
+                filter: l
+                    .filter
+                    .as_ref()
+                    .map(|f| f.expression.as_str().into())
+                    .unwrap_or_default(),
+            })
+            .collect(),
+        metrics: spec
+            .metrics
+            .iter()
+            .map(|m| Metrics {
+                providers: providers(&m.providers),
+                disabled_all: m.overrides.iter().any(all_disabled),
+            })
+            .collect(),
+    }
+}
+
+fn providers(refs: &[api::ProviderRef]) -> Vec<Str> {
+    refs.iter().map(|p| p.name.as_str().into()).collect()
+}
+
+fn mode(mode: Option<api::WorkloadMode>) -> Mode {
+    match mode {
+        None | Some(api::WorkloadMode::ClientAndServer) => Mode::ClientAndServer,
+        Some(api::WorkloadMode::Client) => Mode::Client,
+        Some(api::WorkloadMode::Server) => Mode::Server,
+    }
+}
+
+fn tracing(tracing: &api::Tracing) -> Tracing {
+    Tracing {
+        mode: mode(tracing.match_.as_ref().map(|m| m.mode)),
+        providers: providers(&tracing.providers),
+        sampling: tracing
+            .random_sampling_percentage
+            .map(Fraction::from_percent),
+        disabled: tracing.disable_span_reporting,
+        tags: tracing
+            .custom_tags
+            .iter()
+            .filter_map(|(name, tag)| Some((name.as_str().into(), self::tag(tag)?)))
+            .collect(),
+        use_request_id: tracing.use_request_id_for_trace_sampling,
+        istio_tags: tracing.enable_istio_tags,
+    }
+}
+
+fn tag(tag: &api::CustomTag) -> Option<Tag> {
+    Some(match tag {
+        api::CustomTag::Unset => return None,
+        api::CustomTag::Literal(l) => Tag::Literal(l.value.as_str().into()),
+        api::CustomTag::Environment(e) => {
+            Tag::Environment(e.name.as_str().into(), e.default_value.as_str().into())
+        }
+        api::CustomTag::Header(h) => {
+            Tag::Header(h.name.as_str().into(), h.default_value.as_str().into())
+        }
+        api::CustomTag::Formatter(f) => Tag::Formatter(f.value.as_str().into()),
+    })
+}
+
+/// Whether an override turns all metrics off, for clients and servers.
+fn all_disabled(o: &api::MetricsOverrides) -> bool {
+    let all = o.match_.as_ref().is_none_or(|m| {
+        m.custom_metric.is_none()
+            && m.metric.is_none_or(|m| m == api::IstioMetric::All)
+            && m.mode == api::WorkloadMode::ClientAndServer
+    });
+    all && o.disabled == Some(true)
+}

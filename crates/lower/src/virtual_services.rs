@@ -1,0 +1,579 @@
+//! VirtualServices, after their delegates were merged in.
+
+use std::collections::BTreeSet;
+
+use hawser_api::networking as api;
+use hawser_api::{Kind, Object, status::IstioStatus};
+use hawser_model::matching::{Fraction, HeaderOps, StringMatch};
+use hawser_model::mesh::Mesh;
+use hawser_model::route::{
+    Abort, Cors, DirectBody, Fault, GatewayRef, HttpAction, HttpMatch, HttpRoute, L4Match, Mirror,
+    PathMatch, PathRewrite, Redirect, RedirectPath, RedirectPort, Retries, Rewrite, RouteSemantics,
+    TcpRoute, TlsRoute, VirtualService, Weighted,
+};
+use hawser_model::{ClusterId, Hostname, Problem, Shared, Str};
+
+use crate::names::{self, destination, duration, labels, port, strs};
+use crate::notes::{Notes, SCHEMA};
+
+/// What the parts of a VirtualService are lowered against.
+struct Place<'a> {
+    namespace: &'a str,
+    domain: &'a str,
+}
+
+/// Lowers one VirtualService with the rules that `delegates` gave it; `None` if no host of it is one.
+pub fn virtual_service(
+    object: &Object<api::VirtualService, IstioStatus>,
+    http: &[api::HttpRoute],
+    cluster: &ClusterId,
+    mesh: &Mesh,
+    problems: &mut Vec<Problem>,
+) -> Option<VirtualService> {
+    let mut notes = Notes::new(problems, cluster, Kind::VirtualService, &object.meta);
+    let spec = &object.spec;
+    let place = Place {
+        namespace: &object.meta.namespace,
+        domain: &mesh.dns_domain,
+    };
+    let hosts: Vec<Hostname> = spec
+        .hosts
+        .iter()
+        .enumerate()
+        .filter_map(|(i, h)| {
+            names::host(
+                h,
+                place.namespace,
+                place.domain,
+                &format!("spec.hosts[{i}]"),
+                &mut notes,
+            )
+        })
+        .collect();
+    if hosts.is_empty() {
+        return None;
+    }
+    let mut gateways = gateway_refs(&spec.gateways, place.namespace);
+    if gateways.is_empty() {
+        gateways.insert(GatewayRef::Mesh);
+    }
+    Some(VirtualService {
+        meta: names::meta(&object.meta),
+        hosts,
+        gateways,
+        visibility: names::visibility(
+            &spec.export_to,
+            place.namespace,
+            &mesh.default_route_visibility,
+        ),
+        http: http
+            .iter()
+            .enumerate()
+            .map(|(i, r)| {
+                Shared::new(http_route(
+                    r,
+                    &place,
+                    &format!("spec.http[{i}]"),
+                    &mut notes,
+                ))
+            })
+            .collect(),
+        tls: spec
+            .tls
+            .iter()
+            .enumerate()
+            .map(|(i, r)| tls_route(r, &place, &format!("spec.tls[{i}]"), &mut notes))
+            .collect(),
+        tcp: spec
+            .tcp
+            .iter()
+            .enumerate()
+            .map(|(i, r)| tcp_route(r, &place, &format!("spec.tcp[{i}]"), &mut notes))
+            .collect(),
+        semantics: RouteSemantics::Istio,
+    })
+}
+
+/// References to gateways: `mesh`, `namespace/name`, or a name of the own namespace; `name.namespace…` is the old form.
+pub fn gateway_refs(texts: &[String], namespace: &str) -> BTreeSet<GatewayRef> {
+    texts
+        .iter()
+        .map(|text| {
+            if text == "mesh" {
+                return GatewayRef::Mesh;
+            }
+            let (ns, name) = match text.split_once('/') {
+                Some((".", name)) => (namespace, name),
+                Some((ns, name)) => (ns, name),
+                None => match text.split_once('.') {
+                    Some((name, rest)) => (rest.split('.').next().unwrap_or(rest), name),
+                    None => (namespace, text.as_str()),
+                },
+            };
+            GatewayRef::Named {
+                namespace: ns.into(),
+                name: name.into(),
+            }
+        })
+        .collect()
+}
+
+fn http_route(
+    route: &api::HttpRoute,
+    place: &Place<'_>,
+    field: &str,
+    notes: &mut Notes<'_>,
+) -> HttpRoute {
+    let action = if let Some(redirect) = &route.redirect {
+        HttpAction::Redirect(self::redirect(redirect))
+    } else if let Some(direct) = &route.direct_response {
+        HttpAction::Direct {
+            status: direct.status,
+            body: direct.body.as_ref().and_then(|b| match b {
+                api::HttpBody::Empty => None,
+                api::HttpBody::String(text) => Some(DirectBody::Text(text.as_str().into())),
+                api::HttpBody::Bytes(bytes) => Some(DirectBody::Bytes(bytes.0.as_slice().into())),
+            }),
+        }
+    } else {
+        if route.route.is_empty() {
+            notes.error(
+                SCHEMA,
+                field,
+                "the rule says neither route nor redirect nor directResponse; requests that match get 500",
+                "add a route",
+            );
+        }
+        HttpAction::Route(
+            route
+                .route
+                .iter()
+                .enumerate()
+                .filter_map(|(i, r)| {
+                    let field = format!("{field}.route[{i}]");
+                    let headers = header_ops(r.headers.as_ref());
+                    let destination = r.destination.as_ref()?;
+                    Some(Weighted {
+                        destination: names::destination(
+                            destination,
+                            place.namespace,
+                            place.domain,
+                            &format!("{field}.destination"),
+                            notes,
+                        )?,
+                        weight: weight(r.weight, &field, notes),
+                        request_headers: headers.0,
+                        response_headers: headers.1,
+                    })
+                })
+                .collect(),
+        )
+    };
+    let headers = header_ops(route.headers.as_ref());
+    HttpRoute {
+        name: route.name.as_str().into(),
+        matches: route
+            .match_
+            .iter()
+            .map(|m| http_match(m, place.namespace))
+            .collect(),
+        action,
+        rewrite: route.rewrite.as_ref().and_then(rewrite),
+        timeout: duration(route.timeout),
+        retries: route.retries.as_ref().map(retries),
+        fault: route
+            .fault
+            .as_ref()
+            .map(|f| fault(f, &format!("{field}.fault"), notes)),
+        mirrors: mirrors(route, place, field, notes),
+        cors: route.cors_policy.as_ref().map(cors),
+        request_headers: headers.0,
+        response_headers: headers.1,
+    }
+}
+
+fn weight(weight: i32, field: &str, notes: &mut Notes<'_>) -> u32 {
+    u32::try_from(weight).unwrap_or_else(|_| {
+        notes.error(
+            SCHEMA,
+            format!("{field}.weight"),
+            format!("the weight {weight} is negative"),
+            "use a weight of 0 or more",
+        );
+        0
+    })
+}
+
+fn header_ops(headers: Option<&api::Headers>) -> (HeaderOps, HeaderOps) {
+    let ops = |ops: Option<&api::HeaderOperations>| {
+        ops.map_or_else(HeaderOps::default, |o| HeaderOps {
+            set: pairs(&o.set),
+            add: pairs(&o.add),
+            remove: strs(&o.remove),
+        })
+    };
+    let request = headers.and_then(|h| h.request.as_ref());
+    let response = headers.and_then(|h| h.response.as_ref());
+    (ops(request), ops(response))
+}
+
+fn pairs(map: &std::collections::BTreeMap<String, String>) -> Vec<(Str, Str)> {
+    map.iter()
+        .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
+        .collect()
+}
+
+fn string_match(m: &api::StringMatch) -> StringMatch {
+    match m {
+        api::StringMatch::Present => StringMatch::Present,
+        api::StringMatch::Exact(text) => StringMatch::Exact(text.as_str().into()),
+        api::StringMatch::Prefix(text) => StringMatch::Prefix(text.as_str().into()),
+        api::StringMatch::Regex(text) => StringMatch::Regex(text.as_str().into()),
+    }
+}
+
+/// A match of headers: an empty exact or prefix match is one of presence, as is the expression that matches all.
+fn header_matches(
+    map: &std::collections::BTreeMap<String, api::StringMatch>,
+) -> Vec<(Str, StringMatch)> {
+    map.iter()
+        .map(|(name, m)| {
+            let lowered = match string_match(m) {
+                StringMatch::Regex(all) if &*all == "*" => StringMatch::Present,
+                StringMatch::Prefix(empty) if empty.is_empty() => StringMatch::Present,
+                StringMatch::Exact(empty) if empty.is_empty() => StringMatch::Present,
+                other => other,
+            };
+            (name.to_ascii_lowercase().into(), lowered)
+        })
+        .collect()
+}
+
+fn http_match(m: &api::HttpMatchRequest, namespace: &str) -> HttpMatch {
+    HttpMatch {
+        name: m.name.as_str().into(),
+        path: m.uri.as_ref().and_then(|uri| match uri {
+            api::StringMatch::Present => None,
+            api::StringMatch::Exact(text) => Some(PathMatch::Exact(text.as_str().into())),
+            api::StringMatch::Prefix(text) => Some(PathMatch::Prefix(text.as_str().into())),
+            api::StringMatch::Regex(text) => Some(PathMatch::Regex(text.as_str().into())),
+        }),
+        scheme: m.scheme.as_ref().map(string_match),
+        method: m.method.as_ref().map(string_match),
+        authority: m.authority.as_ref().map(string_match),
+        headers: header_matches(&m.headers),
+        without_headers: header_matches(&m.without_headers),
+        query: m
+            .query_params
+            .iter()
+            .map(|(name, m)| (name.as_str().into(), string_match(m)))
+            .collect(),
+        ignore_case: m.ignore_uri_case,
+        port: port(m.port),
+        source_labels: labels(&m.source_labels),
+        source_namespace: (!m.source_namespace.is_empty())
+            .then(|| m.source_namespace.as_str().into()),
+        gateways: gateway_refs(&m.gateways, namespace),
+        stat_prefix: m.stat_prefix.as_str().into(),
+    }
+}
+
+fn redirect(redirect: &api::HttpRedirect) -> Redirect {
+    Redirect {
+        path: (!redirect.uri.is_empty()).then(|| RedirectPath::Full(redirect.uri.as_str().into())),
+        authority: (!redirect.authority.is_empty()).then(|| redirect.authority.as_str().into()),
+        port: match (redirect.port, redirect.derive_port) {
+            (Some(number), _) => Some(RedirectPort::Number(number)),
+            (None, Some(api::RedirectPortSelection::FromProtocolDefault)) => {
+                Some(RedirectPort::FromProtocolDefault)
+            }
+            (None, Some(api::RedirectPortSelection::FromRequestPort)) => {
+                Some(RedirectPort::FromRequest)
+            }
+            (None, None) => None,
+        },
+        scheme: (!redirect.scheme.is_empty()).then(|| redirect.scheme.as_str().into()),
+        status: if redirect.redirect_code == 0 {
+            301
+        } else {
+            redirect.redirect_code
+        },
+    }
+}
+
+fn rewrite(rewrite: &api::HttpRewrite) -> Option<Rewrite> {
+    let path = match &rewrite.uri_regex_rewrite {
+        Some(regex) => Some(PathRewrite::Regex {
+            pattern: regex.match_.as_str().into(),
+            substitution: regex.rewrite.as_str().into(),
+        }),
+        None => {
+            (!rewrite.uri.is_empty()).then(|| PathRewrite::Matched(rewrite.uri.as_str().into()))
+        }
+    };
+    let authority = (!rewrite.authority.is_empty()).then(|| rewrite.authority.as_str().into());
+    (path.is_some() || authority.is_some()).then_some(Rewrite { path, authority })
+}
+
+/// Retries, of a route or of the mesh.
+pub fn retries(retry: &api::HttpRetry) -> Retries {
+    Retries {
+        attempts: u32::try_from(retry.attempts).unwrap_or(0),
+        per_try_timeout: duration(retry.per_try_timeout),
+        retry_on: retry.retry_on.as_str().into(),
+        remote_localities: retry.retry_remote_localities,
+        ignore_previous_hosts: retry.retry_ignore_previous_hosts,
+        backoff: duration(retry.backoff),
+    }
+}
+
+/// A percentage, of which the absence is everything.
+fn fraction(percentage: Option<&api::Percent>, whole_percent: u32) -> Fraction {
+    match percentage {
+        Some(p) => Fraction::from_percent(p.value),
+        None => Fraction::from_percent(f64::from(whole_percent)),
+    }
+}
+
+fn fault(fault: &api::HttpFaultInjection, field: &str, notes: &mut Notes<'_>) -> Fault {
+    let delay = fault.delay.as_ref().and_then(|d| {
+        let fixed = d.fixed_delay?;
+        let old = u32::try_from(d.percent).ok().filter(|p| *p != 0);
+        Some((
+            fixed.to_std(),
+            fraction(d.percentage.as_ref(), old.unwrap_or(100)),
+        ))
+    });
+    let abort = fault.abort.as_ref().and_then(|a| {
+        let kind = match (a.http_status, &a.grpc_status) {
+            (Some(status), _) => u32::try_from(status).ok().map(Abort::Http),
+            (None, Some(status)) => grpc_code(status).map(Abort::Grpc),
+            (None, None) => None,
+        };
+        if kind.is_none() {
+            notes.error(
+                SCHEMA,
+                format!("{field}.abort"),
+                "it does not say with which status",
+                "set httpStatus to a status such as 503, or grpcStatus to a name such as UNAVAILABLE",
+            );
+        }
+        Some((kind?, fraction(a.percentage.as_ref(), 100)))
+    });
+    Fault { delay, abort }
+}
+
+/// A gRPC status by name or number (`google.rpc.Code`).
+fn grpc_code(text: &str) -> Option<u32> {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    NAMES
+        .iter()
+        .zip(0..)
+        .find(|(name, _)| **name == text)
+        .map(|(_, code)| code)
+        .or_else(|| text.parse().ok())
+}
+
+fn mirrors(
+    route: &api::HttpRoute,
+    place: &Place<'_>,
+    field: &str,
+    notes: &mut Notes<'_>,
+) -> Vec<Mirror> {
+    let mut lower = |to: &api::Destination, fraction: Fraction, field: String| {
+        let destination = destination(to, place.namespace, place.domain, &field, notes)?;
+        (fraction.0 > 0).then_some(Mirror {
+            destination,
+            fraction,
+        })
+    };
+    if !route.mirrors.is_empty() {
+        return route
+            .mirrors
+            .iter()
+            .enumerate()
+            .filter_map(|(i, m)| {
+                lower(
+                    m.destination.as_ref()?,
+                    fraction(m.percentage.as_ref(), 100),
+                    format!("{field}.mirrors[{i}].destination"),
+                )
+            })
+            .collect();
+    }
+    route
+        .mirror
+        .as_ref()
+        .and_then(|m| {
+            let whole = route.mirror_percent.unwrap_or(100);
+            lower(
+                m,
+                fraction(route.mirror_percentage.as_ref(), whole),
+                format!("{field}.mirror"),
+            )
+        })
+        .into_iter()
+        .collect()
+}
+
+fn cors(cors: &api::CorsPolicy) -> Cors {
+    let old = cors.allow_origin.iter().map(|o| match o.as_str() {
+        "*" => StringMatch::Regex(".*".into()),
+        exact => StringMatch::Exact(exact.into()),
+    });
+    let origins = if cors.allow_origins.is_empty() {
+        old.collect()
+    } else {
+        cors.allow_origins.iter().map(string_match).collect()
+    };
+    Cors {
+        origins,
+        methods: strs(&cors.allow_methods),
+        headers: strs(&cors.allow_headers),
+        expose: strs(&cors.expose_headers),
+        max_age: duration(cors.max_age),
+        credentials: cors.allow_credentials,
+        forward_unmatched_preflights: match cors.unmatched_preflights {
+            api::UnmatchedPreflights::Unspecified => None,
+            api::UnmatchedPreflights::Forward => Some(true),
+            api::UnmatchedPreflights::Ignore => Some(false),
+        },
+    }
+}
+
+fn weighted(
+    route: &[api::RouteDestination],
+    place: &Place<'_>,
+    field: &str,
+    notes: &mut Notes<'_>,
+) -> Vec<Weighted> {
+    route
+        .iter()
+        .enumerate()
+        .filter_map(|(i, r)| {
+            let field = format!("{field}.route[{i}]");
+            Some(Weighted {
+                destination: destination(
+                    r.destination.as_ref()?,
+                    place.namespace,
+                    place.domain,
+                    &format!("{field}.destination"),
+                    notes,
+                )?,
+                weight: weight(r.weight, &field, notes),
+                request_headers: HeaderOps::default(),
+                response_headers: HeaderOps::default(),
+            })
+        })
+        .collect()
+}
+
+/// Address ranges; a bare address is a range of one.
+fn subnets<'a>(
+    texts: impl IntoIterator<Item = &'a String>,
+    field: &str,
+    notes: &mut Notes<'_>,
+) -> Vec<ipnet::IpNet> {
+    texts
+        .into_iter()
+        .filter_map(|text| {
+            let parsed = text
+                .parse()
+                .ok()
+                .or_else(|| text.parse::<std::net::IpAddr>().ok().map(Into::into));
+            if parsed.is_none() {
+                notes.error(
+                    SCHEMA,
+                    format!("{field}.destinationSubnets"),
+                    format!("{text:?} is not an address range"),
+                    "write it as 10.1.0.0/16 or 10.1.2.3",
+                );
+            }
+            parsed
+        })
+        .collect()
+}
+
+fn tls_route(
+    route: &api::TlsRoute,
+    place: &Place<'_>,
+    field: &str,
+    notes: &mut Notes<'_>,
+) -> TlsRoute {
+    let matches = route
+        .match_
+        .iter()
+        .enumerate()
+        .filter_map(|(i, m)| {
+            let field = format!("{field}.match[{i}]");
+            let sni: Vec<Hostname> = m
+                .sni_hosts
+                .iter()
+                .filter_map(|h| {
+                    names::host(h, "", place.domain, &format!("{field}.sniHosts"), notes)
+                })
+                .collect();
+            (!sni.is_empty() || m.sni_hosts.is_empty()).then(|| L4Match {
+                sni,
+                destination_subnets: subnets(&m.destination_subnets, &field, notes),
+                port: port(m.port),
+                source_labels: labels(&m.source_labels),
+                source_namespace: (!m.source_namespace.is_empty())
+                    .then(|| m.source_namespace.as_str().into()),
+                gateways: gateway_refs(&m.gateways, place.namespace),
+            })
+        })
+        .collect();
+    TlsRoute {
+        matches,
+        route: weighted(&route.route, place, field, notes),
+    }
+}
+
+fn tcp_route(
+    route: &api::TcpRoute,
+    place: &Place<'_>,
+    field: &str,
+    notes: &mut Notes<'_>,
+) -> TcpRoute {
+    let matches = route
+        .match_
+        .iter()
+        .enumerate()
+        .map(|(i, m)| L4Match {
+            sni: Vec::new(),
+            destination_subnets: subnets(
+                &m.destination_subnets,
+                &format!("{field}.match[{i}]"),
+                notes,
+            ),
+            port: port(m.port),
+            source_labels: labels(&m.source_labels),
+            source_namespace: (!m.source_namespace.is_empty())
+                .then(|| m.source_namespace.as_str().into()),
+            gateways: gateway_refs(&m.gateways, place.namespace),
+        })
+        .collect();
+    TcpRoute {
+        matches,
+        route: weighted(&route.route, place, field, notes),
+    }
+}
