@@ -64,7 +64,7 @@ fn type_name(shape: &Shape) -> String {
 }
 
 /// Kinds that mean nothing without a `spec`.
-fn spec_required(kind: Kind) -> bool {
+pub(crate) fn spec_required(kind: Kind) -> bool {
     matches!(
         kind,
         Kind::TrafficExtension

@@ -21,6 +21,7 @@ pub mod selector;
 pub mod shape;
 pub mod status;
 pub mod telemetry;
+pub mod validate;
 pub mod yaml;
 
 pub use change::{Change, Event, SourceId};

@@ -1,0 +1,757 @@
+//! VirtualService.
+
+use super::names::{self, wrong};
+use super::{Check, policy, re2};
+use crate::networking::{
+    CorsPolicy, Destination, FaultAbort, FaultDelay, Headers, HttpBody, HttpDirectResponse,
+    HttpFaultInjection, HttpMatchRequest, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,
+    HttpRouteDestination, L4MatchAttributes, Percent, RegexRewrite, RouteDestination, StringMatch,
+    TlsMatchAttributes, VirtualService,
+};
+
+const RETRY_CONDITIONS: &[&str] = &[
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "envoy-ratelimited",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+];
+
+const GRPC_STATUSES: &[&str] = &[
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+const METHODS: &[&str] = &[
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*",
+];
+
+pub(super) fn check(c: &mut Check, vs: &VirtualService) {
+    let delegate = vs.hosts.is_empty();
+    if delegate {
+        let help = "add hosts, unless another VirtualService delegates to this one";
+        if !vs.gateways.is_empty() {
+            c.error_at(
+                "gateways",
+                "a VirtualService without hosts (a delegate) cannot name gateways",
+                help,
+            );
+        }
+        if !vs.tls.is_empty() {
+            c.error_at(
+                "tls",
+                "a VirtualService without hosts (a delegate) cannot have tls routes",
+                help,
+            );
+        }
+        if !vs.tcp.is_empty() {
+            c.error_at(
+                "tcp",
+                "a VirtualService without hosts (a delegate) cannot have tcp routes",
+                help,
+            );
+        }
+    }
+    gateways(c, &vs.gateways);
+    // Rules for the mesh are stricter, so they hold wherever sidecars are among the gateways.
+    let for_gateways = !vs.gateways.is_empty() && !vs.gateways.iter().any(|g| g == "mesh");
+    hosts(c, vs, for_gateways);
+    if vs.http.is_empty() && vs.tcp.is_empty() && vs.tls.is_empty() {
+        c.error("one of http, tls and tcp must have a route", "");
+    }
+    c.each("http", &vs.http, |c, route| {
+        http_route(c, route, delegate, for_gateways)
+    });
+    c.each("tls", &vs.tls, |c, route| {
+        if route.match_.is_empty() {
+            c.error_at(
+                "match",
+                "a TLS route must have a match",
+                "add match with sniHosts",
+            );
+        }
+        c.each("match", &route.match_, |c, m| tls_match(c, m, vs));
+        if route.route.is_empty() {
+            c.error_at("route", "a TLS route must have a destination", "");
+        }
+        destinations(c, &route.route);
+    });
+    c.each("tcp", &vs.tcp, |c, route| {
+        c.each("match", &route.match_, tcp_match);
+        if route.route.is_empty() {
+            c.error_at("route", "a TCP route must have a destination", "");
+        }
+        destinations(c, &route.route);
+    });
+    policy::export_to(c, &vs.export_to, false, false);
+}
+
+fn hosts(c: &mut Check, vs: &VirtualService, for_gateways: bool) {
+    let sni = vs
+        .tls
+        .iter()
+        .any(|t| t.match_.iter().any(|m| !m.sni_hosts.is_empty()));
+    let mut valid = true;
+    c.each("hosts", &vs.hosts, |c, host| {
+        let outcome = if for_gateways {
+            names::gateway_bound_domain(host, sni)
+        } else {
+            names::wildcard_domain(host)
+        };
+        match outcome {
+            Err(_) if names::is_ip(host) => {}
+            Err(wrong) => {
+                valid = false;
+                c.error(wrong.message, wrong.help);
+            }
+            Ok(()) if host == "*" && !for_gateways => {
+                valid = false;
+                c.error(
+                    "host * is not allowed for sidecars (gateway mesh)",
+                    "name a gateway in gateways, or the hosts that are meant",
+                );
+            }
+            Ok(()) => {}
+        }
+    });
+    if !valid {
+        return;
+    }
+    for (i, a) in vs.hosts.iter().enumerate() {
+        for b in &vs.hosts[i + 1..] {
+            if names::hosts_overlap(a, b) {
+                c.error_at(
+                    "hosts",
+                    format!("hosts {a} and {b} overlap"),
+                    "keep the wider one",
+                );
+            }
+        }
+    }
+}
+
+/// Names of gateways: `namespace/name`, or a name in the same namespace.
+fn gateways(c: &mut Check, gateways: &[String]) {
+    c.each("gateways", gateways, |c, gateway| {
+        match gateway.split_once('/') {
+            Some((namespace, name)) => {
+                if namespace.is_empty() || name.is_empty() {
+                    c.error(
+                        "the namespace and the name of a gateway must not be empty",
+                        "write namespace/name",
+                    );
+                } else if !names::is_dns_label(namespace) || !names::is_dns_label(name) {
+                    c.error(
+                        format!("\"{gateway}\" is not namespace/name of a gateway"),
+                        "",
+                    );
+                }
+            }
+            None => {
+                if let Some((name, rest)) = gateway.split_once('.') {
+                    let namespace = rest.split('.').next().unwrap_or_default();
+                    c.warn(
+                        format!("\"{gateway}\" names a gateway in an old way"),
+                        format!("write {namespace}/{name}"),
+                    );
+                }
+                if let Err(wrong) = names::fqdn(gateway) {
+                    c.error(wrong.message, wrong.help);
+                }
+            }
+        }
+    });
+}
+
+fn http_route(c: &mut Check, route: &HttpRoute, delegate: bool, for_gateways: bool) {
+    conflicts(c, route, delegate);
+    c.each("match", &route.match_, |c, m| {
+        http_match(c, m, for_gateways)
+    });
+    headers(c, route.headers.as_ref());
+    if let Some(cors) = &route.cors_policy {
+        c.within("corsPolicy", |c| cors_policy(c, cors));
+    }
+    if let Some(fault) = &route.fault {
+        c.within("fault", |c| fault_injection(c, fault));
+    }
+    if let Some(percent) = route.mirror_percent {
+        if percent > 100 {
+            c.error_at(
+                "mirrorPercent",
+                format!("{percent} percent is more than 100"),
+                "",
+            );
+        }
+        c.within("mirrorPercent", |c| {
+            c.warn(
+                "mirrorPercent is deprecated",
+                "use mirrorPercentage: {value: …}",
+            )
+        });
+    }
+    mirror_percentage(c, "mirrorPercentage", route.mirror_percentage.as_ref());
+    if let Some(mirror) = &route.mirror {
+        c.within("mirror", |c| destination(c, mirror));
+    }
+    c.each("mirrors", &route.mirrors, |c, mirror| {
+        match &mirror.destination {
+            Some(d) => c.within("destination", |c| destination(c, d)),
+            None => c.error_at("destination", "is required", ""),
+        }
+        mirror_percentage(c, "percentage", mirror.percentage.as_ref());
+    });
+    if let Some(r) = &route.redirect {
+        c.within("redirect", |c| redirect(c, r));
+    }
+    if let Some(d) = &route.direct_response {
+        c.within("directResponse", |c| direct_response(c, d));
+    }
+    if let Some(r) = &route.retries {
+        c.within("retries", |c| retries(c, r));
+    }
+    if let Some(r) = &route.rewrite {
+        c.within("rewrite", |c| rewrite(c, r));
+    }
+    authority_once(c, route);
+    http_destinations(c, &route.route);
+    c.duration("timeout", route.timeout);
+}
+
+/// A route does one thing: forward, redirect, answer, or delegate.
+fn conflicts(c: &mut Check, route: &HttpRoute, delegate: bool) {
+    if route.delegate.is_some() && !delegate {
+        if route.redirect.is_some() {
+            c.error_at(
+                "redirect",
+                "a route that delegates cannot redirect",
+                "keep delegate or redirect",
+            );
+        }
+        if !route.route.is_empty() {
+            c.error_at(
+                "route",
+                "a route that delegates cannot have destinations",
+                "keep delegate or route",
+            );
+        }
+        return;
+    }
+    if route.delegate.is_some() {
+        c.error_at("delegate", "a delegate cannot delegate further", "");
+    }
+    let both = |c: &mut Check, present: bool, a: &str, b: &str| {
+        if present {
+            c.error(
+                format!("a route cannot have both {a} and {b}"),
+                format!("keep {a} or {b}"),
+            );
+        }
+    };
+    if route.redirect.is_some() {
+        both(c, !route.route.is_empty(), "route", "redirect");
+        both(c, route.fault.is_some(), "fault", "redirect");
+        both(c, route.rewrite.is_some(), "rewrite", "redirect");
+        both(
+            c,
+            route.direct_response.is_some(),
+            "directResponse",
+            "redirect",
+        );
+    } else if route.direct_response.is_some() {
+        both(c, !route.route.is_empty(), "route", "directResponse");
+        both(c, route.fault.is_some(), "fault", "directResponse");
+        both(c, route.rewrite.is_some(), "rewrite", "directResponse");
+    } else if route.route.is_empty() {
+        c.error("one of route, redirect and directResponse is required", "");
+    }
+    both(
+        c,
+        route.mirror.is_some() && !route.mirrors.is_empty(),
+        "mirror",
+        "mirrors",
+    );
+}
+
+fn http_match(c: &mut Check, m: &HttpMatchRequest, for_gateways: bool) {
+    let claim = |c: &mut Check, name: &str| {
+        if names::is_claim(name) && !for_gateways {
+            c.error(
+                format!("routing by the claim {name} is only for gateways"),
+                "name the gateway in gateways, and leave mesh out",
+            );
+        }
+    };
+    c.entries("headers", &m.headers, |c, name, value| {
+        claim(c, name);
+        c.require_here(names::matched_header(name));
+        string_match(c, value);
+    });
+    c.entries("withoutHeaders", &m.without_headers, |c, name, value| {
+        claim(c, name);
+        c.require_here(names::matched_header(name));
+        // Not an expression: it stands for presence.
+        if *value != StringMatch::Regex("*".to_owned()) {
+            string_match(c, value);
+        }
+    });
+    if let Some(StringMatch::Regex(regex)) = &m.uri {
+        c.within("uri", |c| check_regex(c, "regex", regex));
+    }
+    for (key, value) in [
+        ("scheme", &m.scheme),
+        ("method", &m.method),
+        ("authority", &m.authority),
+    ] {
+        if let Some(value) = value {
+            c.within(key, |c| string_match(c, value));
+        }
+    }
+    c.entries("queryParams", &m.query_params, |c, _, value| {
+        string_match(c, value)
+    });
+    if m.port != 0 {
+        c.require("port", names::port(m.port));
+    }
+    policy::labels(c, "sourceLabels", &m.source_labels);
+    gateways(c, &m.gateways);
+    if !m.source_namespace.is_empty() && !names::is_dns_label(&m.source_namespace) {
+        c.error_at(
+            "sourceNamespace",
+            format!("\"{}\" is not a namespace", m.source_namespace),
+            "",
+        );
+    }
+}
+
+fn string_match(c: &mut Check, value: &StringMatch) {
+    match value {
+        StringMatch::Prefix(prefix) if prefix.is_empty() => {
+            c.error_at(
+                "prefix",
+                "an empty prefix matches everything",
+                "leave the match out",
+            );
+        }
+        StringMatch::Regex(regex) => check_regex(c, "regex", regex),
+        _ => {}
+    }
+}
+
+fn check_regex(c: &mut Check, key: &str, regex: &str) {
+    if regex.is_empty() {
+        c.error_at(
+            key,
+            "a regular expression must not be empty",
+            "leave the match out",
+        );
+    } else if regex.len() > re2::MAX_LENGTH {
+        c.error_at(
+            key,
+            format!(
+                "a regular expression has at most {} characters",
+                re2::MAX_LENGTH
+            ),
+            "",
+        );
+    } else if let Err(why) = re2::compile(regex) {
+        c.error_at(
+            key,
+            format!("bad regular expression: {why}"),
+            "the syntax is RE2's, without look-around and back references",
+        );
+    }
+}
+
+fn headers(c: &mut Check, headers: Option<&Headers>) {
+    let Some(headers) = headers else { return };
+    c.within("headers", |c| {
+        for (side, operations, request) in [
+            ("request", &headers.request, true),
+            ("response", &headers.response, false),
+        ] {
+            let Some(operations) = operations else {
+                continue;
+            };
+            let name_ok = if request {
+                names::changed_request_header
+            } else {
+                names::changed_header
+            };
+            c.within(side, |c| {
+                for (key, map) in [("set", &operations.set), ("add", &operations.add)] {
+                    c.entries(key, map, |c, name, value| {
+                        c.require_here(name_ok(name));
+                        c.require_here(names::header_value(value));
+                    });
+                }
+                c.each("remove", &operations.remove, |c, name| {
+                    c.require_here(names::changed_header(name))
+                });
+            });
+        }
+    });
+}
+
+/// The Host header may be set in one place only.
+fn authority_once(c: &mut Check, route: &HttpRoute) {
+    let rewritten = route
+        .rewrite
+        .as_ref()
+        .is_some_and(|r| !r.authority.is_empty());
+    let request = route.headers.as_ref().and_then(|h| h.request.as_ref());
+    let set = request
+        .into_iter()
+        .flat_map(|r| r.set.keys().chain(r.add.keys()))
+        .filter(|n| names::is_authority(n))
+        .count();
+    if set + usize::from(rewritten) > 1 {
+        c.error(
+            "the Host header is set more than once",
+            "set it in rewrite.authority, or in headers.request.set, once",
+        );
+    }
+}
+
+fn cors_policy(c: &mut Check, cors: &CorsPolicy) {
+    c.each(
+        "allowOrigins",
+        &cors.allow_origins,
+        |c, origin| match origin {
+            StringMatch::Exact(s) | StringMatch::Prefix(s) | StringMatch::Regex(s)
+                if s.is_empty() =>
+            {
+                c.error("an allowed origin must not be empty", "");
+            }
+            StringMatch::Present => c.error("an allowed origin needs exact, prefix or regex", ""),
+            StringMatch::Regex(regex) => check_regex(c, "regex", regex),
+            _ => {}
+        },
+    );
+    c.each("allowMethods", &cors.allow_methods, |c, method| {
+        if !METHODS.contains(&method.as_str()) {
+            c.error(
+                format!("\"{method}\" is not an HTTP method"),
+                "use GET, POST, … in capitals, or *",
+            );
+        }
+    });
+    for (key, list) in [
+        ("allowHeaders", &cors.allow_headers),
+        ("exposeHeaders", &cors.expose_headers),
+    ] {
+        c.each(key, list, |c, name| {
+            c.require_here(names::cors_header(name))
+        });
+    }
+    if let Some(max_age) = cors.max_age {
+        c.duration("maxAge", Some(max_age));
+        if max_age.nanos() % 1_000_000_000 != 0 {
+            c.error_at("maxAge", "must be in whole seconds", "");
+        }
+    }
+}
+
+fn fault_injection(c: &mut Check, fault: &HttpFaultInjection) {
+    if fault.abort.is_none() && fault.delay.is_none() {
+        c.error("a fault needs delay or abort", "");
+    }
+    if let Some(FaultAbort {
+        http_status,
+        grpc_status,
+        http2_error,
+        percentage,
+    }) = &fault.abort
+    {
+        c.within("abort", |c| {
+            c.percentage("percentage", percentage.as_ref());
+            match (http_status, grpc_status, http2_error) {
+                (Some(status), _, _) => http_status_in_range(c, "httpStatus", i64::from(*status)),
+                (_, Some(status), _) if !GRPC_STATUSES.contains(&status.as_str()) => {
+                    c.error_at(
+                        "grpcStatus",
+                        format!("\"{status}\" is not a gRPC status"),
+                        "use a name such as NOT_FOUND",
+                    );
+                }
+                (_, Some(_), _) => {}
+                (_, _, Some(_)) => c.error_at(
+                    "http2Error",
+                    "is not supported",
+                    "use httpStatus or grpcStatus",
+                ),
+                (None, None, None) => c.warn(
+                    "the abort has no status, so it does nothing",
+                    "set httpStatus or grpcStatus",
+                ),
+            }
+        });
+    }
+    if let Some(FaultDelay {
+        fixed_delay,
+        exponential_delay,
+        percentage,
+        ..
+    }) = &fault.delay
+    {
+        c.within("delay", |c| {
+            c.percentage("percentage", percentage.as_ref());
+            c.duration("fixedDelay", *fixed_delay);
+            if exponential_delay.is_some() {
+                c.error_at("exponentialDelay", "is not supported", "use fixedDelay");
+            }
+        });
+    }
+}
+
+fn http_status_in_range(c: &mut Check, key: &str, status: i64) {
+    if !(200..=600).contains(&status) {
+        c.error_at(
+            key,
+            format!("HTTP status {status} is not in the range 200-599"),
+            "",
+        );
+    }
+}
+
+fn mirror_percentage(c: &mut Check, key: &str, percent: Option<&Percent>) {
+    if let Some(percent) = percent
+        && !(0.0..=100.0).contains(&percent.value)
+    {
+        c.error_at(
+            key,
+            format!("{} percent is not from 0 to 100", percent.value),
+            "",
+        );
+    }
+}
+
+fn redirect(c: &mut Check, r: &HttpRedirect) {
+    if r.uri.is_empty()
+        && r.authority.is_empty()
+        && r.scheme.is_empty()
+        && r.port.is_none()
+        && r.derive_port.is_none()
+    {
+        c.error("a redirect needs uri, authority, scheme or port", "");
+    } else if r.redirect_code != 0 && !(300..=399).contains(&r.redirect_code) {
+        c.error_at(
+            "redirectCode",
+            format!("{} is not a redirect", r.redirect_code),
+            "use a code from 300 to 399",
+        );
+    } else if !matches!(r.scheme.as_str(), "" | "http" | "https") {
+        c.error_at(
+            "scheme",
+            format!("\"{}\" is neither http nor https", r.scheme),
+            "",
+        );
+    } else if let Some(port) = r.port.filter(|p| *p > 0) {
+        c.require("port", names::port(port));
+    }
+}
+
+fn direct_response(c: &mut Check, d: &HttpDirectResponse) {
+    let size = match &d.body {
+        Some(HttpBody::String(text)) => text.len(),
+        Some(HttpBody::Bytes(bytes)) => bytes.0.len(),
+        _ => 0,
+    };
+    if size > 1 << 20 {
+        c.error_at("body", "is larger than 1 MB", "");
+    } else if size > 100 << 10 {
+        c.within("body", |c| {
+            c.warn(
+                "is larger than 100 KB, which every proxy holds in memory",
+                "",
+            )
+        });
+    }
+    http_status_in_range(c, "status", i64::from(d.status));
+}
+
+fn retries(c: &mut Check, r: &HttpRetry) {
+    if r.attempts < 0 {
+        c.error_at(
+            "attempts",
+            format!("must not be negative, and is {}", r.attempts),
+            "use 0 to switch retries off",
+        );
+    }
+    if r.attempts == 0
+        && (r.per_try_timeout.is_some()
+            || !r.retry_on.is_empty()
+            || r.retry_remote_localities.is_some())
+    {
+        c.error(
+            "retries are configured and switched off (attempts is 0)",
+            "set attempts, or remove the other fields",
+        );
+    }
+    c.duration("perTryTimeout", r.per_try_timeout);
+    c.duration("backoff", r.backoff);
+    for condition in r.retry_on.split(',').filter(|_| !r.retry_on.is_empty()) {
+        let status = condition.parse::<u16>().is_ok_and(is_http_status);
+        if !status && !RETRY_CONDITIONS.contains(&condition) {
+            let help = match RETRY_CONDITIONS.contains(&condition.trim()) {
+                true => "remove the space".to_owned(),
+                false => format!("use status codes, {}", RETRY_CONDITIONS.join(", ")),
+            };
+            c.error_at(
+                "retryOn",
+                format!("\"{condition}\" is not a retry condition"),
+                help,
+            );
+        }
+    }
+}
+
+/// Status codes that have a name.
+fn is_http_status(code: u16) -> bool {
+    matches!(code, 100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=418 | 421..=426 | 428 | 429 | 431 | 451 | 500..=508 | 510 | 511)
+}
+
+fn rewrite(c: &mut Check, r: &HttpRewrite) {
+    if !r.uri.is_empty() && r.uri_regex_rewrite.is_some() {
+        c.error(
+            "uri and uriRegexRewrite exclude each other",
+            "keep one of them",
+        );
+    } else if r.uri.is_empty() && r.uri_regex_rewrite.is_none() && r.authority.is_empty() {
+        c.error("a rewrite needs uri, uriRegexRewrite or authority", "");
+    } else if let Some(RegexRewrite { match_, rewrite }) = &r.uri_regex_rewrite {
+        c.within("uriRegexRewrite", |c| {
+            if match_.is_empty() || rewrite.is_empty() {
+                c.error("both match and rewrite are required", "");
+            } else {
+                check_regex(c, "match", match_);
+            }
+        });
+    }
+}
+
+fn http_destinations(c: &mut Check, route: &[HttpRouteDestination]) {
+    c.each("route", route, |c, d| {
+        headers(c, d.headers.as_ref());
+        weighted(c, d.destination.as_ref(), d.weight);
+    });
+    total_weight(c, route.iter().map(|d| d.weight));
+}
+
+fn destinations(c: &mut Check, route: &[RouteDestination]) {
+    c.each("route", route, |c, d| {
+        weighted(c, d.destination.as_ref(), d.weight)
+    });
+    total_weight(c, route.iter().map(|d| d.weight));
+}
+
+fn weighted(c: &mut Check, d: Option<&Destination>, weight: i32) {
+    match d {
+        Some(d) => c.within("destination", |c| destination(c, d)),
+        None => c.error_at("destination", "is required", ""),
+    }
+    if weight < 0 {
+        c.error_at(
+            "weight",
+            format!("must not be negative, and is {weight}"),
+            "",
+        );
+    }
+}
+
+fn total_weight(c: &mut Check, weights: impl ExactSizeIterator<Item = i32>) {
+    let several = weights.len() > 1;
+    if several && weights.map(i64::from).sum::<i64>() == 0 {
+        c.error_at(
+            "route",
+            "the weights add up to 0, so no destination gets a request",
+            "give each destination a weight",
+        );
+    }
+}
+
+pub(super) fn destination(c: &mut Check, d: &Destination) {
+    if d.host == "*" {
+        c.error_at("host", "a destination cannot be *", "name the service");
+    } else {
+        c.require("host", names::wildcard_domain(&d.host));
+    }
+    if !d.subset.is_empty() {
+        c.require("subset", names::subset(&d.subset));
+    }
+    if let Some(port) = &d.port {
+        c.within("port", |c| c.require("number", names::port(port.number)));
+    }
+}
+
+fn tls_match(c: &mut Check, m: &TlsMatchAttributes, vs: &VirtualService) {
+    if m.sni_hosts.is_empty() {
+        c.error_at(
+            "sniHosts",
+            "a TLS match must have at least one SNI host",
+            "",
+        );
+    }
+    let for_gateways = !vs.gateways.iter().any(|g| g == "mesh");
+    c.each("sniHosts", &m.sni_hosts, |c, host| {
+        let outcome = if for_gateways {
+            names::gateway_bound_domain(host, true)
+        } else {
+            names::wildcard_domain(host)
+        };
+        match outcome {
+            Err(_) if names::is_ip(host) => {
+                c.warn("clients send no SNI for an IP address", "use a host name")
+            }
+            Err(wrong) => c.error(wrong.message, wrong.help),
+            Ok(()) if vs.hosts.iter().any(|h| names::is_subset_host(host, h)) => {}
+            Ok(()) => c.require_here(Err(wrong(
+                format!("SNI host \"{host}\" is not covered by the hosts of the VirtualService"),
+                format!("use one of {}, or add it to hosts", vs.hosts.join(", ")),
+            ))),
+        }
+    });
+    l4_match(c, &m.destination_subnets, m.port, &m.gateways);
+    policy::labels(c, "sourceLabels", &m.source_labels);
+}
+
+fn tcp_match(c: &mut Check, m: &L4MatchAttributes) {
+    l4_match(c, &m.destination_subnets, m.port, &m.gateways);
+    policy::labels(c, "sourceLabels", &m.source_labels);
+}
+
+fn l4_match(c: &mut Check, subnets: &[String], port: u32, gateway_names: &[String]) {
+    c.each("destinationSubnets", subnets, |c, subnet| {
+        c.require_here(names::subnet(subnet))
+    });
+    if port != 0 {
+        c.require("port", names::port(port));
+    }
+    gateways(c, gateway_names);
+}
