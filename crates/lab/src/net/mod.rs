@@ -16,7 +16,7 @@ use ipnet::Ipv4Net;
 
 pub use forward::{Forwarder, Target};
 pub use netns::{Netns, connect_in, in_netns};
-pub use plan::{NodePlan, Plan, plan};
+pub use plan::{MAX_CLUSTERS, NodePlan, Plan, plan};
 
 /// What a cluster's controllers must know of its node's network.
 #[derive(Debug, Clone)]

@@ -12,13 +12,7 @@ use crate::sandbox::Process;
 const MAX_LOG: u64 = 10 << 20;
 
 /// Where the log of a container is below the lab's log directory.
-pub(crate) fn path(
-    logs: &Path,
-    cluster: &str,
-    namespace: &str,
-    pod: &str,
-    container: &str,
-) -> PathBuf {
+pub fn path(logs: &Path, cluster: &str, namespace: &str, pod: &str, container: &str) -> PathBuf {
     logs.join(cluster)
         .join(format!("{namespace}_{pod}_{container}.log"))
 }
@@ -57,7 +51,7 @@ impl Log {
 }
 
 /// Copies a process's output to the log at `path` until it ends.
-pub(crate) fn collect(process: &mut Process, path: &Path) -> io::Result<()> {
+pub fn collect(process: &mut Process, path: &Path) -> io::Result<()> {
     let (stdout, stderr) = process.take_output();
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
     let mut log = Log::open(path)?;

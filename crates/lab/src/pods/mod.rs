@@ -32,7 +32,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use images::{Image, Images, ImagesError, command_line};
-pub use record::{ContainerRecord, Record, read_all};
+pub use logs::{collect as collect_output, path as log_path};
+pub use record::{ContainerRecord, Record, netns_of, read_all};
 
 use crate::net::{Netns, NodeNet};
 use crate::sandbox::Runner;

@@ -75,3 +75,19 @@ pub fn read_all(dir: &Path) -> std::io::Result<Vec<Record>> {
     });
     Ok(records)
 }
+
+/// The network namespace of a pod recorded in a directory.
+pub fn netns_of(
+    dir: &Path,
+    cluster: &str,
+    namespace: &str,
+    name: &str,
+) -> std::io::Result<PathBuf> {
+    let records = read_all(dir)?;
+    let found = records
+        .into_iter()
+        .find(|pod| pod.cluster == cluster && pod.namespace == namespace && pod.name == name);
+    found
+        .map(|pod| pod.netns)
+        .ok_or_else(|| std::io::Error::other(format!("{cluster} runs no pod {namespace}/{name}")))
+}
