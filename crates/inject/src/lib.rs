@@ -12,8 +12,10 @@ mod patch;
 pub mod review;
 pub mod settings;
 mod volumes;
+mod workload;
 
 pub use decide::{Decision, decide};
 pub use patch::{Injection, inject};
 pub use review::{REVIEW_LIMIT, ReviewError, review, review_bytes};
 pub use settings::{Settings, settings_for_path};
+pub use workload::inject_workload;

@@ -38,6 +38,20 @@ pub fn inject(pod: &Value, namespace: Option<&Value>, settings: &Settings) -> In
             warnings: Vec::new(),
         };
     }
+    let (after, warnings) = change(pod, namespace, settings);
+    Injection {
+        decision,
+        patch: difference(pod, &after),
+        warnings,
+    }
+}
+
+/// The pod as it is after injection, and what has no effect; `None` when it is not to be injected.
+pub(crate) fn injected_pod(pod: &Value, settings: &Settings) -> Option<(Value, Vec<String>)> {
+    (decide(pod, None, settings) == Decision::Inject).then(|| change(pod, None, settings))
+}
+
+fn change(pod: &Value, namespace: Option<&Value>, settings: &Settings) -> (Value, Vec<String>) {
     let annotations = Annotations::of(pod);
     let template = match annotations.get("inject.istio.io/templates") {
         Some("gateway") => Template::Gateway,
@@ -54,18 +68,13 @@ pub fn inject(pod: &Value, namespace: Option<&Value>, settings: &Settings) -> In
         &annotations,
         settings,
     );
-    let added = volumes(&annotations);
-    let present = list(&mut after, "volumes");
     // A volume of the same name that the pod brings is the user's choice, so it is laid over ours.
-    let mut merged = added;
+    let mut merged = volumes(&annotations);
+    let present = list(&mut after, "volumes");
     merge_by(&mut merged, &std::mem::take(present), "name");
     *present = merged;
     mark(&mut after, pod, &annotations, settings);
-    Injection {
-        decision,
-        patch: difference(pod, &after),
-        warnings: annotations.warnings,
-    }
+    (after, annotations.warnings)
 }
 
 fn add_containers(

@@ -1,7 +1,9 @@
 //! Pods in, patches out; the patch is applied as the API server would.
 
 use base64::Engine;
-use hawser_inject::{Decision, Settings, decide, inject, review, review_bytes, settings_for_path};
+use hawser_inject::{
+    Decision, Settings, decide, inject, inject_workload, review, review_bytes, settings_for_path,
+};
 use serde_json::{Value, json};
 
 fn pod(metadata: Value) -> Value {
@@ -480,4 +482,42 @@ fn the_url_names_a_remote_cluster() {
         settings_for_path(&Settings::default(), "/inject"),
         Settings::default()
     );
+}
+
+#[test]
+fn ahead_of_time() {
+    let template =
+        json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a"}]}});
+    let metadata = json!({"name": "a-v1", "namespace": "shop"});
+    for (object, path) in [
+        (
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": template}}),
+            "/spec/template",
+        ),
+        (
+            json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": {"jobTemplate": {"spec": {"template": template}}}}),
+            "/spec/jobTemplate/spec/template",
+        ),
+    ] {
+        let (after, warnings) = inject_workload(&object, &Settings::default()).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        let pod = after.pointer(path).unwrap();
+        assert_eq!(
+            env(pod, "ISTIO_META_WORKLOAD_NAME").unwrap()["value"],
+            "a-v1"
+        );
+        assert_eq!(pod["metadata"].get("namespace"), None);
+        assert_eq!(pod["metadata"].get("ownerReferences"), None);
+        assert_eq!(
+            inject_workload(&after, &Settings::default()),
+            None,
+            "a second time"
+        );
+    }
+    for object in [
+        json!({"kind": "Service", "spec": {}}),
+        json!({"kind": "Deployment", "spec": {"template": 5}}),
+    ] {
+        assert_eq!(inject_workload(&object, &Settings::default()), None);
+    }
 }
