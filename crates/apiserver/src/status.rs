@@ -133,7 +133,7 @@ impl ApiError {
     }
 
     pub fn unsupported_media_type(message: impl Into<String>) -> ApiError {
-        ApiError::new(415, "UnsupportedMediaType", message).with(json!({}))
+        ApiError::new(415, "UnsupportedMediaType", message)
     }
 
     /// The revision asked for has been forgotten.

@@ -63,5 +63,8 @@ pub fn negotiate(header: &str, custom: bool) -> Result<Accept, ApiError> {
         };
         return Ok(Accept { yaml, shape });
     }
-    Err(ApiError::not_acceptable(if custom { CUSTOM } else { BUILT_IN }))
+    if custom {
+        return Err(ApiError::new(406, "NotAcceptable", format!("only the following media types are accepted: {CUSTOM}")));
+    }
+    Err(ApiError::not_acceptable(BUILT_IN))
 }

@@ -50,11 +50,6 @@ impl Catalog {
         self.ordered.iter().find(|k| *k.group == *group && *k.version == *version && *k.kind == *kind)
     }
 
-    /// Any served version of a resource, the preferred one if there are several.
-    pub fn find_resource(&self, group: &str, plural: &str) -> Option<&Arc<Kind>> {
-        self.ordered.iter().find(|k| *k.group == *group && *k.plural == *plural)
-    }
-
     pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
         self.ordered.iter()
     }

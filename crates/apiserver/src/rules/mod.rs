@@ -16,14 +16,26 @@ pub use services::{allocate, claimed};
 
 const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
-/// Makes a new object's server-owned fields what they must be, after defaulting and before ownership is recorded.
-///
-/// # Errors
-/// When the request itself cannot be carried out.
-pub fn before_create(request: &Request<'_>, object: &mut Value) -> Result<(), ApiError> {
-    let kind = &request.kind;
+/// What a new object is given before it is recorded who wrote it.
+pub fn before_create(kind: &Kind, object: &mut Value) {
     let name = meta(object, "name").to_owned();
-    let Some(fields) = object.as_object_mut() else { return Ok(()) };
+    match kind.resource.as_str() {
+        "namespaces" => label_namespace(object, &name),
+        "secrets" => secrets::fold_string_data(object),
+        _ => {}
+    }
+    // A node's and an API service's status may come with it; others begin without.
+    if kind.status
+        && !kind.is("nodes")
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.remove("status");
+    }
+}
+
+/// The fields of a new object that are the server's own, and so nobody's in its record of writers.
+pub fn begin(kind: &Kind, object: &mut Value) {
+    let Some(fields) = object.as_object_mut() else { return };
     match kind.resource.as_str() {
         "namespaces" => {
             fields.insert("status".into(), json!({"phase": "Active"}));
@@ -34,46 +46,23 @@ pub fn before_create(request: &Request<'_>, object: &mut Value) -> Result<(), Ap
                 finalizers.push("kubernetes".into());
             }
             spec["finalizers"] = json!(finalizers);
-            label_namespace(object, &name);
         }
-        "pods" => {
-            fields.insert("status".into(), json!({"phase": "Pending"}));
-            pods::before_create(object);
-        }
-        "services" => {
-            // The status of a new Service is empty whatever was sent.
-            fields.insert("status".into(), json!({"loadBalancer": {}}));
-        }
-        "secrets" => secrets::fold_string_data(object),
+        "pods" => pods::begin(object),
+        "services" => drop(fields.insert("status".into(), json!({"loadBalancer": {}}))),
         CRDS => {
-            let stored: Vec<&Value> = fields
-                .get("spec")
-                .and_then(|spec| spec["versions"].as_array())
-                .into_iter()
-                .flatten()
-                .filter(|version| version["storage"] == true)
-                .map(|version| &version["name"])
-                .collect();
+            let versions = fields.get("spec").and_then(|spec| spec["versions"].as_array()).into_iter().flatten();
+            let stored: Vec<Value> =
+                versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
             let status = json!({
                 "conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored,
             });
             fields.insert("status".into(), status);
         }
-        // A node's and an API service's status may come with it.
-        "nodes" => {}
-        _ if kind.status => drop(fields.remove("status")),
+        // Typed kinds always show a status, even an empty one.
+        _ if kind.status && kind.custom.is_none() => {
+            fields.entry("status").or_insert_with(|| Value::Object(Map::new()));
+        }
         _ => {}
-    }
-    if kind.status && kind.custom.is_none() && matches!(&*kind.storage_group, "apps" | "batch" | "policy" | "autoscaling") {
-        fields_status(object);
-    }
-    Ok(())
-}
-
-/// Typed kinds always show a status, even an empty one.
-fn fields_status(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.entry("status").or_insert_with(|| Value::Object(Map::new()));
     }
 }
 

@@ -10,9 +10,9 @@ use crate::store::{Key, ResourceId};
 use crate::verbs::Request;
 
 /// The status that a pod begins with.
-pub fn before_create(pod: &mut Value) {
+pub fn begin(pod: &mut Value) {
     let class = qos_class(pod);
-    pod["status"]["qosClass"] = class.into();
+    pod["status"] = json!({"phase": "Pending", "qosClass": class});
 }
 
 /// The quality of service class, from requests and limits of cpu and memory.

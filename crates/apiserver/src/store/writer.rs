@@ -164,7 +164,9 @@ fn run(
         }
         if !seals.is_empty() {
             writer.seal(shelves);
-            seals.into_iter().for_each(|reply| drop(reply.send(())));
+            for reply in seals {
+                let _ = reply.send(());
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Create.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::prepare::{WriteOptions, check_identity, clean_meta, judge_fields, track};
 use super::{Outcome, Request};
@@ -59,7 +59,7 @@ pub async fn create_prepared(
         set_meta(&mut object, "name", format!("{prefix}{}", random_suffix()));
     }
     kind.default(&mut object);
-    rules::before_create(request, &mut object)?;
+    rules::before_create(kind, &mut object);
     let now = request.cluster.now();
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation", "selfLink"] {
         unset_meta(&mut object, field);
@@ -75,6 +75,7 @@ pub async fn create_prepared(
     let admitted = admission::mutate(request, &review, Some(object), None, &mut warnings).await?;
     let mut object = admitted.unwrap_or_default();
     rules::after_admission(kind, &mut object);
+    rules::begin(kind, &mut object);
     if kind.generation {
         set_meta(&mut object, "generation", 1);
     }
@@ -140,9 +141,4 @@ fn check_namespace(request: &Request<'_>, object: &Value) -> Result<(), ApiError
 /// A body made by this server itself.
 pub fn decoded(value: Value) -> Decoded {
     Decoded { value, duplicates: Vec::new() }
-}
-
-/// The head of an object made by this server itself.
-pub fn head(api_version: &str, kind: &str, name: &str) -> Value {
-    json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}})
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::DecodePaddingMode;
+use base64::{Engine, alphabet};
 use serde::{Deserialize, Serialize};
 
 use super::Request;
@@ -31,6 +32,15 @@ struct Token {
     ns: String,
     name: String,
 }
+
+/// As Go reads base64: without padding, and whatever the last unused bits are.
+const TOKEN_ENCODING: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Which objects are meant.
 pub struct Filter {
@@ -131,9 +141,14 @@ fn continued(
     limit: usize,
     next: &str,
 ) -> Result<Page, ApiError> {
-    let token = URL_SAFE_NO_PAD.decode(next).ok().and_then(|json| serde_json::from_slice::<Token>(&json).ok());
-    let token = token.ok_or_else(|| {
-        ApiError::bad_request("continue key is not valid: the token was not given by this server")
+    let invalid = |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let json = TOKEN_ENCODING.decode(next).map_err(|error| invalid(error.to_string()))?;
+    let token: Token = serde_json::from_slice(&json).map_err(|error| match json.first() {
+        // Go's words for what is no JSON at all.
+        Some(&first) if error.column() <= 1 => {
+            invalid(format!("invalid character '{}' looking for beginning of value", char::from(first)))
+        }
+        _ => invalid(error.to_string()),
     })?;
     let past = volume.at(token.rv).ok_or_else(|| {
         ApiError::expired(
@@ -174,7 +189,7 @@ fn page(
         && rest.any(|object| filter.matches(object))
     {
         let token = Token { rv: revision, ns: last.key.namespace.to_string(), name: last.key.name.to_string() };
-        next = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default());
+        next = TOKEN_ENCODING.encode(serde_json::to_vec(&token).unwrap_or_default());
         // With selectors the number left is not told, as counting would mean reading everything.
         remaining = filter.is_empty().then(|| rest.count() + 1);
     }

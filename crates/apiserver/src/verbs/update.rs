@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::create::{Tracking, create, create_prepared, decoded};
 use super::prepare::{WriteOptions, check_identity, clean_meta, judge_fields, track};
@@ -12,7 +12,7 @@ use crate::kinds::Kind;
 use crate::names::{validate_meta, validate_meta_update};
 use crate::object::{carry, carry_meta, finalizers, meta, set_meta, text, timestamp, unset_meta};
 use crate::rules;
-use crate::schema::managed::{self, ApplyError, Writer};
+use crate::schema::managed::{self, ApplyError, Conflict, Writer};
 use crate::schema::{FieldIssue, Invalid, PatchError, Schemas};
 use crate::status::ApiError;
 use crate::store::{Change, Expect, Stored, Write, WriteError};
@@ -116,7 +116,7 @@ pub async fn apply(
             return Err(ApiError::conflict(kind, &request.name));
         }
         let merged = managed::apply(kind.schema_ref(), live.as_ref(), &applied, writer, options.force)
-            .map_err(|error| apply_refused(error))?;
+            .map_err(apply_refused)?;
         match &stored {
             Some(stored) => {
                 match finish(request, stored, merged, part, options, warnings.clone(), Tracking::Done).await? {
@@ -141,35 +141,12 @@ fn apply_refused(error: ApplyError) -> ApiError {
     match error {
         ApplyError::Malformed(message) => ApiError::bad_request(message),
         ApplyError::Conflicts(conflicts) => {
-            let causes: Vec<Value> = conflicts
-                .iter()
-                .map(|conflict| {
-                    serde_json::json!({
-                        "reason": "FieldManagerConflict", "message": conflict.message, "field": conflict.field,
-                    })
-                })
-                .collect();
-            let mut managers: Vec<&str> = conflicts.iter().map(|conflict| conflict.message.as_str()).collect();
-            managers.sort_unstable();
-            managers.dedup();
-            let message = match conflicts.as_slice() {
-                [one] => format!("Apply failed with 1 conflict: {}: {}", one.message, one.field),
-                many => {
-                    let mut text = format!("Apply failed with {} conflicts: ", many.len());
-                    let groups: Vec<String> = managers
-                        .iter()
-                        .map(|manager| {
-                            let fields = many.iter().filter(|c| c.message == *manager);
-                            let fields: Vec<String> = fields.map(|c| format!("- {}", c.field)).collect();
-                            format!("{manager}:\n{}", fields.join("\n"))
-                        })
-                        .collect();
-                    text.push_str(&groups.join("\n"));
-                    text
-                }
+            let cause = |conflict: &Conflict| {
+                json!({"reason": "FieldManagerConflict", "message": conflict.message, "field": conflict.field})
             };
-            let mut error = ApiError::new(409, "Conflict", message);
-            error.details = serde_json::json!({"causes": causes});
+            let causes: Vec<Value> = conflicts.iter().map(cause).collect();
+            let mut error = ApiError::new(409, "Conflict", managed::conflict_summary(&conflicts));
+            error.details = json!({"causes": causes});
             error
         }
     }
@@ -236,12 +213,14 @@ async fn finish(
     clean_meta(&mut new);
     let generation = live.pointer("/metadata/generation").and_then(Value::as_u64);
     if kind.generation {
-        let bump = u64::from(part == Part::Main && content(kind, &live) != content(kind, &new));
+        let counts = !matches!(part, Part::Subresource("status" | "binding"));
+        let bump = u64::from(counts && content(kind, &live) != content(kind, &new));
         set_meta(&mut new, "generation", generation.unwrap_or(1) + bump);
     }
     let mut problems = validate_meta_update(&new, &live);
     problems.extend(validate_meta(kind, &new));
-    if problems.is_empty() && (part != Part::Main || !only_metadata_differs(&live, &new)) {
+    // A binding changes what nothing else may, and was checked where it was made.
+    if problems.is_empty() && part != Part::Subresource("binding") && !only_metadata_differs(&live, &new) {
         problems = kind.validate(&new, Some(&live));
     }
     if !problems.is_empty() {
@@ -411,7 +390,12 @@ pub fn patch_function(kind: &Arc<Kind>, content_type: &str, body: &[u8]) -> Resu
                 })
             }))
         }
-        _ if kind.custom.is_none() => Err(ApiError::unsupported_media_type("415: Unsupported Media Type")),
+        _ if kind.custom.is_none() => {
+            // Refused by the real server's router, which says less.
+            let mut error = ApiError::unsupported_media_type("415: Unsupported Media Type");
+            error.details = serde_json::json!({});
+            Err(error)
+        }
         _ => Err(ApiError::unsupported_media_type(patch_types(kind))),
     }
 }
