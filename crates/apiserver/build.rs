@@ -63,8 +63,9 @@ fn package_dirs<const N: usize>(names: [&str; N]) -> Result<[PathBuf; N]> {
 #[derive(Default)]
 struct JsonType {
     schema: Value,
-    /// Group, version and kind, for types that are kinds.
-    kind: Option<[String; 3]>,
+    /// Group, version, kind and plural, for types that are kinds.
+    kind: Option<[String; 4]>,
+    namespaced: bool,
     /// By JSON name: the path of protobuf tags, more than one below an inlined message.
     tags: BTreeMap<String, Vec<u32>>,
     markers: BTreeMap<String, Vec<String>>,
@@ -104,18 +105,13 @@ fn json_types(root: &Path) -> Result<BTreeMap<String, JsonType>> {
                 .find(|l| l.trim_start().starts_with(&format!("const {name}:")))?;
             Some(line.split('"').nth(1)?.to_owned())
         };
-        let kind = match (constant("GROUP"), constant("VERSION"), constant("KIND")) {
-            (Some(group), Some(version), Some(kind)) => Some([group, version, kind]),
+        let names = (constant("GROUP"), constant("VERSION"), constant("KIND"), constant("URL_PATH_SEGMENT"));
+        let kind = match names {
+            (Some(group), Some(version), Some(kind), Some(plural)) => Some([group, version, kind, plural]),
             _ => None,
         };
-        types.insert(
-            name.to_owned(),
-            JsonType {
-                schema,
-                kind,
-                ..JsonType::default()
-            },
-        );
+        let namespaced = source.contains("type Scope = crate::NamespaceResourceScope;");
+        types.insert(name.to_owned(), JsonType { schema, kind, namespaced, ..JsonType::default() });
     }
     if types.len() < 300 {
         bail!("only {} types found in {}", types.len(), root.display());
@@ -447,8 +443,8 @@ fn table(types: &BTreeMap<String, JsonType>) -> (Value, Value) {
     let (mut structure, mut texts, mut kinds) = (Map::new(), Map::new(), Vec::new());
     for (name, json_type) in types {
         let schema = &json_type.schema;
-        if let Some([group, version, kind]) = &json_type.kind {
-            kinds.push(json!([group, version, kind, name]));
+        if let Some([group, version, kind, plural]) = &json_type.kind {
+            kinds.push(json!([group, version, kind, name, plural, json_type.namespaced]));
         }
         let mut described = Map::new();
         if let Some(text) = schema.get("description") {

@@ -82,13 +82,21 @@ pub(crate) struct Type {
 pub struct Schemas {
     types: Vec<Type>,
     by_name: BTreeMap<String, TypeId>,
-    kinds: BTreeMap<(String, String, String), TypeId>,
+    kinds: BTreeMap<(String, String, String), BuiltinKind>,
+}
+
+/// A kind's type and where its objects are.
+#[derive(Debug)]
+pub(crate) struct BuiltinKind {
+    pub ty: TypeId,
+    pub plural: String,
+    pub namespaced: bool,
 }
 
 #[derive(Deserialize)]
 struct RawTable {
     types: BTreeMap<String, RawType>,
-    kinds: Vec<(String, String, String, String)>,
+    kinds: Vec<(String, String, String, String, String, bool)>,
 }
 
 #[derive(Deserialize)]
@@ -136,8 +144,9 @@ impl Schemas {
         let kinds = raw
             .kinds
             .into_iter()
-            .filter_map(|(group, version, kind, name)| {
-                Some(((group, version, kind), *by_name.get(&name)?))
+            .filter_map(|(group, version, kind, name, plural, namespaced)| {
+                let ty = *by_name.get(&name)?;
+                Some(((group, version, kind), BuiltinKind { ty, plural, namespaced }))
             });
         Schemas {
             types,
@@ -162,7 +171,7 @@ impl Schemas {
         }
         self.kinds
             .get(&(k.group.to_owned(), k.version.to_owned(), k.kind.to_owned()))
-            .copied()
+            .map(|kind| kind.ty)
     }
 
     /// Whether the kind is built in.
@@ -170,17 +179,10 @@ impl Schemas {
         self.kind(k).is_some()
     }
 
-    /// The built-in kinds of a group version with their types.
-    pub(crate) fn kinds_of(
-        &self,
-        group: &str,
-        version: &str,
-    ) -> impl Iterator<Item = (&str, TypeId)> {
-        let of = move |k: &&(String, String, String)| k.0 == group && k.1 == version;
-        self.kinds
-            .iter()
-            .filter(move |(k, _)| of(k))
-            .map(|(k, id)| (k.2.as_str(), *id))
+    /// The built-in kinds of a group version.
+    pub(crate) fn kinds_of(&self, group: &str, version: &str) -> impl Iterator<Item = (&str, &BuiltinKind)> {
+        let of = self.kinds.iter().filter(move |(k, _)| k.0 == group && k.1 == version);
+        of.map(|(k, kind)| (k.2.as_str(), kind))
     }
 
     /// The field `name` of a value of type `ty`, when that is a struct which has it.

@@ -5,8 +5,10 @@
 //! to, which writes are wrong, how lists merge, who owns a field ([`managed`]), and how a row of a table looks.
 
 mod crd;
+mod defaults;
 mod ir;
 pub mod managed;
+mod openapi;
 mod protobuf;
 mod prune;
 mod quantity;
@@ -100,9 +102,6 @@ impl Schemas {
         BUILTIN.get_or_init(Schemas::load)
     }
 
-    /// Fills in what the real server fills in at creation and update.
-    pub fn default(&self, _kind: KindRef<'_>, _object: &mut Value) {}
-
     /// What is wrong with an object, or with changing `old` into it.
     pub fn validate(
         &self,
@@ -117,11 +116,6 @@ impl Schemas {
     pub fn type_schema(&self, kind: KindRef<'_>) -> Option<SchemaRef<'static>> {
         self.kind(kind)
             .map(|id| SchemaRef::Builtin(BuiltinType(id)))
-    }
-
-    /// The OpenAPI v3 document of one group version; `crds` are the specs of the CRDs that serve it.
-    pub fn openapi_v3(&self, _group: &str, _version: &str, _crds: &[&Value]) -> Value {
-        Value::Null
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::ir::{Schemas, Ty, TypeId};
+use super::quantity::Quantity;
 use super::{FieldIssue, KindRef};
 
 /// Deeper values are left as they are; parsing has bounded the depth before.
@@ -76,6 +77,16 @@ impl Schemas {
     ) {
         match ty {
             Ty::Ref(id) => self.prune_struct(*id, value, path, issues, depth),
+            Ty::Quantity => {
+                let written = match &*value {
+                    Value::String(text) => Quantity::parse(text),
+                    Value::Number(number) => Quantity::parse(&number.to_string()),
+                    _ => None,
+                };
+                if let Some(quantity) = written {
+                    *value = Value::String(quantity.canonical());
+                }
+            }
             Ty::List(item) if has_structs(item) => {
                 for (i, value) in value.as_array_mut().into_iter().flatten().enumerate() {
                     let length = path.len();
@@ -153,7 +164,7 @@ impl Schemas {
             },
             Ty::Quantity => match value {
                 Value::Number(_) => None,
-                Value::String(text) if super::quantity::Quantity::parse(text).is_some() => None,
+                Value::String(text) if Quantity::parse(text).is_some() => None,
                 Value::String(_) => {
                     Some("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'".to_owned())
                 }
@@ -230,7 +241,7 @@ fn is_empty_collection(ty: &Ty, value: &Value) -> bool {
 
 fn has_structs(ty: &Ty) -> bool {
     match ty {
-        Ty::Ref(_) => true,
+        Ty::Ref(_) | Ty::Quantity => true,
         Ty::List(item) | Ty::Map(item) => has_structs(item),
         _ => false,
     }

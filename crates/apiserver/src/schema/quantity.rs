@@ -1,7 +1,7 @@
 //! Kubernetes quantities: `500m`, `1.5Gi`, `2e3`.
 
-/// A quantity, exact to a thousandth of a unit's billionth.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+/// A quantity, exact to a billionth of a unit.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Quantity {
     /// In nano-units, saturating.
     nanos: i128,
@@ -76,10 +76,6 @@ impl Quantity {
             suffix = next;
         }
         format!("{value}{suffix}")
-    }
-
-    pub(crate) fn is_negative(self) -> bool {
-        self.nanos < 0
     }
 }
 

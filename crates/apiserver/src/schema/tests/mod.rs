@@ -1,8 +1,10 @@
 //! What the schema side must answer, as tables of cases.
 
 mod crd;
+mod defaults;
 mod managed;
 mod merging;
+mod openapi;
 mod properties;
 mod protobuf;
 mod table;
