@@ -16,6 +16,7 @@ mod strategic;
 mod table;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use serde_json::Value;
 
@@ -100,16 +101,6 @@ impl Schemas {
     pub fn builtin() -> &'static Schemas {
         static BUILTIN: std::sync::OnceLock<Schemas> = std::sync::OnceLock::new();
         BUILTIN.get_or_init(Schemas::load)
-    }
-
-    /// What is wrong with an object, or with changing `old` into it.
-    pub fn validate(
-        &self,
-        _kind: KindRef<'_>,
-        _object: &Value,
-        _old: Option<&Value>,
-    ) -> Vec<Invalid> {
-        Vec::new()
     }
 
     /// The shape of a built-in kind for field ownership.

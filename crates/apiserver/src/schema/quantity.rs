@@ -77,6 +77,10 @@ impl Quantity {
         }
         format!("{value}{suffix}")
     }
+
+    pub(crate) fn exceeds(self, other: Quantity) -> bool {
+        self.nanos > other.nanos
+    }
 }
 
 /// A suffix as a factor and a divisor, and whether it is a power of 1024.

@@ -8,6 +8,7 @@ mod openapi;
 mod properties;
 mod protobuf;
 mod table;
+mod validate;
 
 use super::KindRef;
 
