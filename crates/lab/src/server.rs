@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dir::LabDir;
 use crate::net::NodeNet;
 use crate::pods::collect_output;
-use crate::sandbox::{Process, Program, Request, Runner};
+use crate::sandbox::{LAB_ID_VARIABLE, Process, Program, Request, Runner};
 
 /// The port of the API server on its node, where pods reach it.
 pub const NODE_PORT: u16 = 6443;
@@ -146,7 +146,8 @@ async fn launch(
             cluster.kubeconfig.display(),
         ));
     }
-    let env = std::env::vars().collect();
+    let mut env: BTreeMap<String, String> = std::env::vars().collect();
+    env.insert(LAB_ID_VARIABLE.to_string(), runner.lab_id().to_string());
     let program = Program {
         argv,
         env,

@@ -64,6 +64,11 @@ impl Runner {
         })
     }
 
+    /// The id of the lab that this starts processes for.
+    pub fn lab_id(&self) -> &str {
+        &self.lab_id
+    }
+
     /// Starts what is asked for and returns once the command runs. Its output goes to the pipes of
     /// the [`Process`].
     pub async fn start(&self, request: &Request) -> Result<Process, SandboxError> {
