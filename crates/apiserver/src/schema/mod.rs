@@ -18,8 +18,6 @@ mod table;
 mod tests;
 mod validate;
 
-use serde_json::Value;
-
 pub use crd::CrdSchema;
 pub use ir::Schemas;
 pub use table::crd_table;

@@ -41,15 +41,6 @@ impl JsonPath {
     pub(crate) fn find<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
         find(&self.0, value)
     }
-
-    /// The names of a path that is only names, as selectable fields are.
-    pub(crate) fn names(&self) -> Option<Vec<&str>> {
-        let name = |step| match step {
-            &Step::Name(ref name) => Some(name.as_str()),
-            _ => None,
-        };
-        self.0.iter().map(name).collect()
-    }
 }
 
 fn steps(mut text: &str) -> Option<Vec<Step>> {

@@ -85,3 +85,19 @@ fn rules_see_the_old_object() {
     assert_eq!(schema.validate(&a, Some(&a)), []);
     assert_eq!(schema.validate(&a, None), []);
 }
+
+#[test]
+fn the_meshs_own_kinds_are_structural() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/crds");
+    let mut checked = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let crd: Value = serde_saphyr::from_str(&text).unwrap();
+        for version in crd["spec"]["versions"].as_array().unwrap() {
+            let parsed = CrdSchema::parse(&version["schema"]["openAPIV3Schema"]);
+            assert_eq!(parsed.map(|_| ()).map_err(|p| summary(&p)), Ok(()), "{}", crd["metadata"]["name"]);
+            checked += 1;
+        }
+    }
+    assert!(checked > 10);
+}

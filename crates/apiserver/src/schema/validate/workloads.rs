@@ -8,14 +8,14 @@ use crate::schema::ir::{at, text};
 const SET_UPDATES: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 
 /// A selector and a template that it must select.
-fn selected_template(found: &mut Found, object: &Value) {
+fn selected_template(found: &mut Found, object: &Value, kind: &str) {
     let selector = at(object, &["spec", "selector"]);
     let labels = at(object, &["spec", "template", "metadata", "labels"]);
     match selector {
         None | Some(Value::Null) => found.required("spec.selector", ""),
         Some(selector) => {
             if is_empty(selector, &["matchLabels"]) && is_empty(selector, &["matchExpressions"]) {
-                found.invalid("spec.selector", selector, "empty selector is invalid for deployment");
+                found.invalid("spec.selector", selector, &format!("empty selector is invalid for {kind}"));
             } else if !selects(selector, labels) {
                 let shown = labels.cloned().unwrap_or(Value::Null);
                 found.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
@@ -40,7 +40,7 @@ fn fixed(found: &mut Found, object: &Value, old: Option<&Value>, field: &str) {
 
 pub(super) fn deployment(found: &mut Found, object: &Value, old: Option<&Value>) {
     replicas(found, object);
-    selected_template(found, object);
+    selected_template(found, object, "deployment");
     found.one_of("spec.strategy.type", text(object, &["spec", "strategy", "type"]), &["Recreate", "RollingUpdate"]);
     let recreate = text(object, &["spec", "strategy", "type"]) == "Recreate";
     if recreate && !is_empty(object, &["spec", "strategy", "rollingUpdate"]) {
@@ -52,18 +52,18 @@ pub(super) fn deployment(found: &mut Found, object: &Value, old: Option<&Value>)
 
 pub(super) fn replica_set(found: &mut Found, object: &Value, old: Option<&Value>) {
     replicas(found, object);
-    selected_template(found, object);
+    selected_template(found, object, "replicaset");
     fixed(found, object, old, "selector");
 }
 
 pub(super) fn daemon_set(found: &mut Found, object: &Value, old: Option<&Value>) {
-    selected_template(found, object);
+    selected_template(found, object, "daemonset");
     fixed(found, object, old, "selector");
 }
 
 pub(super) fn stateful_set(found: &mut Found, object: &Value, old: Option<&Value>) {
     replicas(found, object);
-    selected_template(found, object);
+    selected_template(found, object, "statefulset");
     let Some(old) = old else { return };
     let rest = |object: &Value| {
         let mut spec = at(object, &["spec"]).and_then(Value::as_object).cloned().unwrap_or_default();
