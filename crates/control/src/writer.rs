@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hawser_api::mesh::{MeshConfig, MeshNetworks};
-use hawser_api::{Change, Event, Kind, SourceId};
-use hawser_lower::Lowerer;
+use hawser_api::{Change, Event, Kind, SourceId, Timestamp};
+use hawser_lower::{Lowerer, Settings};
 use hawser_model::{ClusterId, Hostname, Snapshot};
 use hawser_serve::{Scope, View};
 use hawser_translate::Translator;
@@ -50,7 +50,7 @@ impl Writer {
     /// A writer that publishes once all of `kinds` of `source` have been listed.
     pub fn new(config_cluster: ClusterId, source: &SourceId, kinds: &[Kind]) -> Self {
         Self {
-            lowerer: Lowerer::new(config_cluster),
+            lowerer: Lowerer::new(Settings::new(config_cluster)),
             awaited: kinds.iter().map(|k| (source.clone(), *k)).collect(),
             last: None,
             sequence: 0,
@@ -106,7 +106,11 @@ impl Writer {
     /// The next view, or nothing where the snapshot is the same but for its version.
     fn publish(&mut self) -> Option<Published> {
         let began = Instant::now();
+        self.lowerer.set_now(now());
         let snapshot = self.lowerer.snapshot();
+        if self.last.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, &snapshot)) {
+            return None;
+        }
         let scope = match &self.last {
             None => Scope::all(),
             Some((last, _)) => scope(last, &snapshot),
@@ -126,6 +130,11 @@ impl Writer {
         );
         Some(Published { snapshot, view: View { source: translator, sequence: self.sequence, scope } })
     }
+}
+
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// What differs between two snapshots, as far as streams care.
