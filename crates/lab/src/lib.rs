@@ -4,6 +4,7 @@ mod apply;
 mod cli;
 pub mod controllers;
 mod dir;
+pub mod dns;
 mod exec;
 mod fetch;
 mod kubeconfig;

@@ -35,10 +35,10 @@ pub(super) type Written = Option<(Kind, Value)>;
 
 /// The object that a controller looks after.
 #[derive(Clone, Debug)]
-pub(super) struct About {
-    pub(super) kind: Kind,
-    pub(super) key: Key,
-    pub(super) uid: String,
+pub(crate) struct About {
+    pub(crate) kind: Kind,
+    pub(crate) key: Key,
+    pub(crate) uid: String,
 }
 
 /// Carries an action out. Users read of refused creations in the Events of what wanted them.

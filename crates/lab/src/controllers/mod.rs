@@ -3,7 +3,7 @@
 //! They see the cluster through the API as any client does: [`world::World`] is what the watches have said so far,
 //! [`engine`] calls each controller for each object it cares for and carries out what it wants.
 
-mod action;
+pub(crate) mod action;
 mod deployment;
 mod endpoints;
 mod engine;
@@ -16,10 +16,10 @@ mod replica_set;
 mod rollout;
 mod scheduler;
 mod select;
-mod slices;
+pub(crate) mod slices;
 #[cfg(test)]
-mod testing;
-mod world;
+pub(crate) mod testing;
+pub(crate) mod world;
 
 use std::net::SocketAddrV4;
 

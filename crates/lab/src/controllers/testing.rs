@@ -47,7 +47,7 @@ pub(crate) fn add(world: &mut World, mut object: Value) {
 }
 
 /// What a controller wants for `default/NAME`.
-pub(crate) fn decide(
+pub(super) fn decide(
     reconcile: fn(&World, &Key, &Surroundings<'_>) -> Vec<Action>,
     world: &World,
     name: &str,
@@ -65,7 +65,7 @@ pub(crate) fn decide(
 }
 
 /// An action in a line.
-pub(crate) fn brief(action: &Action) -> String {
+pub(super) fn brief(action: &Action) -> String {
     match action {
         Action::Create { kind, object } => {
             let meta = &object["metadata"];

@@ -42,11 +42,18 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, SyntaxError> {
         // `a, b {`: commas between zones are allowed.
         let opens = words.last().is_some_and(|word| word == "{");
         if !opens {
-            return Err(error(line, format!("expected ZONE {{, found {:?}", words.join(" "))));
+            return Err(error(
+                line,
+                format!("expected ZONE {{, found {:?}", words.join(" ")),
+            ));
         }
         words.pop();
-        let zones: Vec<String> =
-            words.iter().flat_map(|word| word.split(',')).filter(|zone| !zone.is_empty()).map(str::to_owned).collect();
+        let zones: Vec<String> = words
+            .iter()
+            .flat_map(|word| word.split(','))
+            .filter(|zone| !zone.is_empty())
+            .map(str::to_owned)
+            .collect();
         let mut directives = Vec::new();
         loop {
             let Some((at, words)) = lines.next() else {
@@ -57,7 +64,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, SyntaxError> {
             }
             directives.push(directive(at, words, &mut lines)?);
         }
-        blocks.push(Block { zones, directives, line });
+        blocks.push(Block {
+            zones,
+            directives,
+            line,
+        });
         if blocks.len() > MAX_BLOCKS {
             return Err(error(line, format!("more than {MAX_BLOCKS} server blocks")));
         }
@@ -75,7 +86,10 @@ fn directive(
         words.pop();
     }
     if words.iter().any(|word| word == "{" || word == "}") || words.is_empty() {
-        return Err(error(line, "a brace where a plugin was expected".to_owned()));
+        return Err(error(
+            line,
+            "a brace where a plugin was expected".to_owned(),
+        ));
     }
     let name = words.remove(0);
     let mut block = Vec::new();
@@ -87,11 +101,19 @@ fn directive(
             break;
         }
         if words.iter().any(|word| word == "{" || word == "}") {
-            return Err(error(at, format!("unexpected brace in the block of {name}")));
+            return Err(error(
+                at,
+                format!("unexpected brace in the block of {name}"),
+            ));
         }
         block.push(words);
     }
-    Ok(Directive { name, args: words, block, line })
+    Ok(Directive {
+        name,
+        args: words,
+        block,
+        line,
+    })
 }
 
 /// Words of each line that has any. A closing brace stands on a line of its own, whatever follows or precedes it.
@@ -187,19 +209,43 @@ mod tests {
     #[test]
     fn corefiles() {
         check("nothing", "", "");
-        check("comments", "# a\n.:53 { # b\n  errors # c\n}\n", ".:53: errors");
+        check(
+            "comments",
+            "# a\n.:53 { # b\n  errors # c\n}\n",
+            ".:53: errors",
+        );
         check("one line", "global:53 { errors }", "global:53: errors");
         check(
             "nested",
             ".:53 {\n kubernetes cluster.local in-addr.arpa {\n  pods insecure\n  upstream\n }\n cache 30\n}",
             ".:53: kubernetes cluster.local in-addr.arpa (pods insecure; upstream), cache 30",
         );
-        check("two blocks", "a, b:54 {\n log\n}\nc {\n}\n", "a+b:54: log | c: ");
+        check(
+            "two blocks",
+            "a, b:54 {\n log\n}\nc {\n}\n",
+            "a+b:54: log | c: ",
+        );
         check("quotes", ". {\n forward \"a b\" c\n}", ".: forward a b c");
-        check("not closed", ".:53 {\n errors", "Corefile line 1: the block is never closed");
-        check("no block", "errors", "Corefile line 1: expected ZONE {, found \"errors\"");
-        check("one brace too many", ".:53 {\n}\n}", "Corefile line 3: expected ZONE {, found \"}\"");
-        check("open quote", ".:53 {\n log \"\n}", "Corefile line 2: a quote is never closed");
+        check(
+            "not closed",
+            ".:53 {\n errors",
+            "Corefile line 1: the block is never closed",
+        );
+        check(
+            "no block",
+            "errors",
+            "Corefile line 1: expected ZONE {, found \"errors\"",
+        );
+        check(
+            "one brace too many",
+            ".:53 {\n}\n}",
+            "Corefile line 3: expected ZONE {, found \"}\"",
+        );
+        check(
+            "open quote",
+            ".:53 {\n log \"\n}",
+            "Corefile line 2: a quote is never closed",
+        );
     }
 
     proptest! {
