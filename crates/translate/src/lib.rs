@@ -1,1 +1,28 @@
 //! Pure: Snapshot + Proxy become Envoy resources.
+//!
+//! `select` gathers for each resource a small value with everything that the resource depends on; `render` sees only that
+//! value, so that what was rendered can be remembered by it ([`Translator`]).
+
+#![forbid(unsafe_code)]
+
+mod authn;
+mod authz;
+mod canonical;
+mod cluster;
+mod destination;
+mod endpoints;
+mod listener;
+mod memo;
+mod names;
+pub mod node;
+mod resource;
+mod route;
+mod scope;
+mod select;
+mod telemetry;
+mod translator;
+mod view;
+mod wire;
+
+pub use resource::{Resource, Resources};
+pub use translator::{Translator, translate};

@@ -1,0 +1,3 @@
+//! Who may call what: AuthorizationPolicies and RequestAuthentications as Envoy filters.
+
+pub(crate) mod claims;

@@ -1,0 +1,160 @@
+//! How an endpoint is chosen, and when one is set aside.
+
+use hawser_model::Port;
+use hawser_model::mesh::Mesh;
+use hawser_model::traffic::{
+    ConnectionPool, H2Upgrade, HashAlgorithm, LbPolicy, OutlierDetection, TrafficPolicy, Warmup,
+};
+use hawser_proto::envoy::config::cluster::v3 as cds;
+use hawser_proto::envoy::config::core::v3 as core;
+use hawser_proto::envoy::r#type::v3::Percent;
+
+use super::Builder;
+use super::outbound::OutboundCluster;
+use crate::endpoints::locality;
+use crate::wire;
+
+/// Least virtual nodes of a ring hash, as in Istio.
+const MIN_RING_SIZE: u64 = 1024;
+
+/// True if HTTP/1.1 towards the endpoints becomes HTTP/2 (Istio's `shouldH2Upgrade`).
+pub(super) fn upgrades_to_http2(port: &Port, mesh: &Mesh, pool: Option<&ConnectionPool>) -> bool {
+    if pool.is_some_and(|p| p.use_client_protocol) {
+        return false;
+    }
+    match pool.map(|p| p.h2_upgrade).unwrap_or_default() {
+        H2Upgrade::Upgrade => true,
+        H2Upgrade::DoNotUpgrade => false,
+        H2Upgrade::Default => port.protocol.is_http() && mesh.h2_upgrade == H2Upgrade::Upgrade,
+    }
+}
+
+/// Outlier detection, by consecutive errors only (Istio's `applyOutlierDetection`).
+pub(super) fn outlier(b: &mut Builder, outlier: Option<&OutlierDetection>) {
+    let Some(o) = outlier else { return };
+    let enforcing = |given: Option<u32>| given.map(|n| wire::u32v(if n > 0 { 100 } else { 0 }));
+    let mut out = cds::OutlierDetection {
+        enforcing_success_rate: Some(wire::u32v(0)),
+        consecutive_5xx: o.consecutive_5xx.map(wire::u32v),
+        enforcing_consecutive_5xx: enforcing(o.consecutive_5xx),
+        consecutive_gateway_failure: o.consecutive_gateway.map(wire::u32v),
+        enforcing_consecutive_gateway_failure: enforcing(o.consecutive_gateway),
+        interval: o.interval.map(wire::duration),
+        base_ejection_time: o.base_ejection.map(wire::duration),
+        max_ejection_percent: o.max_ejection_percent.filter(|n| *n > 0).map(wire::u32v),
+        ..Default::default()
+    };
+    if o.split_local {
+        out.split_external_local_origin_errors = true;
+        out.consecutive_local_origin_failure =
+            o.consecutive_local.filter(|n| *n > 0).map(wire::u32v);
+        out.enforcing_consecutive_local_origin_failure = enforcing(o.consecutive_local);
+        out.enforcing_local_origin_success_rate = Some(wire::u32v(0));
+    }
+    b.cluster.outlier_detection = Some(out);
+    b.http.outlier_errors.clone_from(&o.http_errors);
+    common(b).healthy_panic_threshold = Some(Percent {
+        value: f64::from(o.min_health_percent.unwrap_or(0)),
+    });
+}
+
+fn common(b: &mut Builder) -> &mut cds::cluster::CommonLbConfig {
+    b.cluster
+        .common_lb_config
+        .get_or_insert_with(|| cds::cluster::CommonLbConfig {
+            // Of few endpoints many may be ill: never send to ill ones because too few are well.
+            healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            ..Default::default()
+        })
+}
+
+/// The algorithm, its settings and localities (Istio's `applyLoadBalancer`).
+pub(super) fn balancer(
+    b: &mut Builder,
+    input: &OutboundCluster,
+    policy: &TrafficPolicy,
+    port: &Port,
+) {
+    use cds::cluster::LbPolicy as Envoy;
+    let none = Default::default();
+    let balancer = policy.load_balancer.as_ref().unwrap_or(&none);
+    common(b);
+    let setting = locality::Setting::of(&input.mesh, &input.service, policy);
+    if setting.weighted() {
+        common(b).locality_config_specifier = Some(
+            cds::cluster::common_lb_config::LocalityConfigSpecifier::LocalityWeightedLbConfig(
+                Default::default(),
+            ),
+        );
+    }
+    if b.is(cds::cluster::DiscoveryType::OriginalDst) {
+        b.cluster.lb_policy = Envoy::ClusterProvided as i32;
+        return;
+    }
+    let _ = port;
+    let slow = balancer.warmup.as_ref().map(slow_start);
+    match &balancer.policy {
+        LbPolicy::Random => b.cluster.lb_policy = Envoy::Random as i32,
+        LbPolicy::RoundRobin => {
+            b.cluster.lb_policy = Envoy::RoundRobin as i32;
+            if slow.is_some() {
+                b.cluster.lb_config = Some(cds::cluster::LbConfig::RoundRobinLbConfig(
+                    cds::cluster::RoundRobinLbConfig {
+                        slow_start_config: slow,
+                    },
+                ));
+            }
+        }
+        LbPolicy::Passthrough => {
+            b.cluster.lb_policy = Envoy::ClusterProvided as i32;
+            b.discovery(cds::cluster::DiscoveryType::OriginalDst);
+            b.cluster.load_assignment = None;
+        }
+        LbPolicy::Unspecified | LbPolicy::LeastRequest => {
+            b.cluster.lb_policy = Envoy::LeastRequest as i32;
+            if slow.is_some() {
+                b.cluster.lb_config = Some(cds::cluster::LbConfig::LeastRequestLbConfig(
+                    cds::cluster::LeastRequestLbConfig {
+                        slow_start_config: slow,
+                        ..Default::default()
+                    },
+                ));
+            }
+        }
+        LbPolicy::ConsistentHash(hash) => match &hash.algorithm {
+            HashAlgorithm::RingHash(size) => {
+                b.cluster.lb_policy = Envoy::RingHash as i32;
+                b.cluster.lb_config = Some(cds::cluster::LbConfig::RingHashLbConfig(
+                    cds::cluster::RingHashLbConfig {
+                        minimum_ring_size: Some(wire::u64v(size.unwrap_or(MIN_RING_SIZE))),
+                        ..Default::default()
+                    },
+                ));
+            }
+            HashAlgorithm::Maglev(size) => {
+                b.cluster.lb_policy = Envoy::Maglev as i32;
+                if let Some(size) = size {
+                    b.cluster.lb_config = Some(cds::cluster::LbConfig::MaglevLbConfig(
+                        cds::cluster::MaglevLbConfig {
+                            table_size: Some(wire::u64v(*size)),
+                        },
+                    ));
+                }
+            }
+        },
+    }
+}
+
+fn slow_start(warmup: &Warmup) -> cds::cluster::SlowStartConfig {
+    cds::cluster::SlowStartConfig {
+        slow_start_window: Some(wire::duration(warmup.duration)),
+        aggression: warmup.aggression_milli.map(|a| core::RuntimeDouble {
+            // Thousandths of small numbers lose nothing that matters.
+            default_value: a as f64 / 1000.0,
+            runtime_key: String::new(),
+        }),
+        min_weight_percent: warmup.minimum_percent_milli.map(|p| Percent {
+            value: p as f64 / 1000.0,
+        }),
+    }
+}

@@ -1,0 +1,243 @@
+//! Preferring near endpoints: weights and priorities of localities (Istio's `loadbalancer` package).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hawser_model::mesh::Mesh;
+use hawser_model::traffic::{Distribute, LocalityPreference, LocalitySettings, TrafficPolicy};
+use hawser_model::{Labels, Locality, Proxy, Service};
+
+use super::build::Group;
+use crate::view::Near;
+
+/// Labels that stand for a proxy's own place, among those that `failoverPriority` may name.
+const NETWORK: &str = "topology.istio.io/network";
+const REGION: &str = "topology.kubernetes.io/region";
+const ZONE: &str = "topology.kubernetes.io/zone";
+const SUB_ZONE: &str = "topology.istio.io/subzone";
+const NODE: &str = "kubernetes.io/hostname";
+const CLUSTER: &str = "topology.istio.io/cluster";
+
+/// The setting in force for a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// `None` is off.
+    settings: Option<LocalitySettings>,
+    /// Fails over even without outlier detection.
+    forced: bool,
+    /// Said by the DestinationRule itself.
+    own: bool,
+}
+
+impl Setting {
+    /// The DestinationRule's setting, else the Service's `trafficDistribution`, else the mesh's.
+    pub(crate) fn of(mesh: &Mesh, service: &Service, policy: &TrafficPolicy) -> Self {
+        let on = |s: &LocalitySettings| (s.enabled != Some(false)).then(|| s.clone());
+        if let Some(own) = policy
+            .load_balancer
+            .as_ref()
+            .and_then(|l| l.locality.as_ref())
+        {
+            return Self {
+                settings: on(own),
+                forced: false,
+                own: true,
+            };
+        }
+        let near: &[&str] = match service.traffic_distribution {
+            Some(LocalityPreference::SameZone) => &[NETWORK, REGION, ZONE],
+            Some(LocalityPreference::SameNode) => &[NETWORK, REGION, ZONE, SUB_ZONE, NODE],
+            Some(LocalityPreference::Any) | None => &[],
+        };
+        if !near.is_empty() {
+            return Self {
+                settings: Some(LocalitySettings {
+                    enabled: Some(true),
+                    failover_priority: near.iter().map(|s| (*s).into()).collect(),
+                    ..Default::default()
+                }),
+                forced: true,
+                own: false,
+            };
+        }
+        Self {
+            settings: on(&mesh.locality),
+            forced: false,
+            own: false,
+        }
+    }
+
+    /// True if Envoy shall weigh localities.
+    pub(crate) fn weighted(&self) -> bool {
+        self.settings
+            .as_ref()
+            .is_some_and(|s| self.own || !s.distribute.is_empty())
+    }
+
+    /// What endpoints are compared with; `None` if nothing is compared.
+    pub(crate) fn near(&self, proxy: &Proxy, outlier: bool) -> Option<Near> {
+        let settings = self.settings.as_ref()?;
+        if settings.distribute.is_empty() && !(outlier || self.forced) {
+            return None;
+        }
+        let wanted = settings
+            .failover_priority
+            .iter()
+            .map(|l| l.split('=').next().unwrap_or_default());
+        let labels = wanted.filter_map(|key| {
+            let place = match key {
+                NETWORK => proxy.network.as_str(),
+                REGION => &proxy.locality.region,
+                ZONE => &proxy.locality.zone,
+                SUB_ZONE => &proxy.locality.sub_zone,
+                NODE => &proxy.node,
+                CLUSTER => proxy.cluster.as_str(),
+                _ => "",
+            };
+            match proxy.labels.get(key) {
+                Some(own) => Some((key, own)),
+                None => (!place.is_empty()).then_some((key, place)),
+            }
+        });
+        Some(Near {
+            locality: proxy.locality.clone(),
+            labels: labels.collect(),
+        })
+    }
+
+    /// Orders groups of endpoints.
+    pub(crate) fn apply(&self, groups: &mut Vec<Group>, near: &Near) {
+        let Some(settings) = &self.settings else {
+            return;
+        };
+        if !settings.distribute.is_empty() {
+            distribute(groups, &near.locality, &settings.distribute);
+            return;
+        }
+        if settings.failover_priority.is_empty() {
+            failover(groups, near, settings);
+            return;
+        }
+        by_labels(groups, &near.labels, settings);
+        if !settings.failover.is_empty() {
+            failover(groups, near, settings);
+        }
+    }
+}
+
+/// True if a locality fits a pattern such as `us-east-1/*`.
+fn matches(locality: &Locality, pattern: &str) -> bool {
+    let mut parts = pattern.split('/');
+    for own in [&locality.region, &locality.zone, &locality.sub_zone] {
+        match parts.next() {
+            None | Some("*") => return true,
+            Some(part) if part == &**own => {}
+            Some(_) => return false,
+        }
+    }
+    true
+}
+
+fn distribute(groups: &mut [Group], from: &Locality, rules: &[Distribute]) {
+    let Some(rule) = rules.iter().find(|r| matches(from, &r.from)) else {
+        return;
+    };
+    let mut left: BTreeSet<usize> = (0..groups.len()).collect();
+    // The most specific pattern first, so that the order of writing does not matter.
+    let mut patterns: Vec<_> = rule.to.iter().collect();
+    patterns.sort_by_key(|(p, _)| {
+        (
+            std::cmp::Reverse(p.matches('/').count()),
+            p.contains('*'),
+            p.to_string(),
+        )
+    });
+    for (pattern, share) in patterns {
+        let fits: Vec<usize> = left
+            .iter()
+            .copied()
+            .filter(|i| matches(&groups[*i].locality, pattern))
+            .collect();
+        let total: u64 = fits.iter().map(|i| u64::from(groups[*i].weight)).sum();
+        for i in fits {
+            left.remove(&i);
+            let part = u64::from(groups[i].weight) * u64::from(*share);
+            if part > 0 {
+                groups[i].weight = u32::try_from(part.div_ceil(total.max(1))).unwrap_or(u32::MAX);
+            }
+        }
+    }
+    for i in left {
+        groups[i].endpoints.clear();
+    }
+}
+
+fn failover(groups: &mut [Group], near: &Near, settings: &LocalitySettings) {
+    let here = &near.locality;
+    for group in groups.iter_mut() {
+        let there = &group.locality;
+        let distance = if there.region != here.region {
+            let to = settings
+                .failover
+                .iter()
+                .find(|(from, _)| *from == here.region);
+            if to.is_some_and(|(_, to)| *to != there.region) {
+                4
+            } else {
+                3
+            }
+        } else if there.zone != here.zone {
+            2
+        } else {
+            u32::from(there.sub_zone != here.sub_zone)
+        };
+        group.priority = group.priority * 5 + distance;
+    }
+    compact(groups);
+}
+
+/// Priorities without gaps, as Envoy demands.
+fn compact(groups: &mut [Group]) {
+    let used: BTreeSet<u32> = groups.iter().map(|g| g.priority).collect();
+    let rank: BTreeMap<u32, u32> = used.into_iter().zip(0..).collect();
+    for group in groups {
+        group.priority = rank.get(&group.priority).copied().unwrap_or_default();
+    }
+}
+
+/// Splits groups by how many of the labels, from the first, their endpoints share with the proxy.
+fn by_labels(groups: &mut Vec<Group>, labels: &Labels, settings: &LocalitySettings) {
+    let wanted = &settings.failover_priority;
+    let mut out = Vec::new();
+    for group in groups.drain(..) {
+        let mut parts: BTreeMap<u32, Group> = BTreeMap::new();
+        for endpoint in group.endpoints {
+            let unlike = wanted.iter().position(|label| {
+                let (key, value) = match label.split_once('=') {
+                    Some((key, value)) => (key, value),
+                    None => (&**label, labels.get(label).unwrap_or_default()),
+                };
+                endpoint.label(key) != value
+            });
+            let priority = unlike.map_or(0, |at| (wanted.len() - at) as u32);
+            parts
+                .entry(priority)
+                .or_insert_with(|| Group {
+                    locality: group.locality.clone(),
+                    endpoints: Vec::new(),
+                    weight: 0,
+                    priority,
+                })
+                .endpoints
+                .push(endpoint);
+        }
+        for (_, mut part) in parts {
+            part.weight = part
+                .endpoints
+                .iter()
+                .fold(0, |sum: u32, e| sum.saturating_add(e.weight));
+            out.push(part);
+        }
+    }
+    compact(&mut out);
+    *groups = out;
+}

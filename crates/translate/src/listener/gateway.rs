@@ -1,0 +1,3 @@
+//! Listeners of gateways.
+
+pub(crate) mod passthrough;

@@ -1,0 +1,277 @@
+//! The inbound listener of sidecars.
+
+use hawser_model::authn::MtlsMode;
+use hawser_model::mesh::Mesh;
+use hawser_model::{Protocol, Shared, Str};
+
+use super::spec::{
+    Chain, ChainMatch, ChainTo, Codec, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
+    Routes, TlsSpec, tcp,
+};
+use super::{MESH_ALPN, MESH_HTTP_ALPN, MESH_TCP_ALPN, PLAIN_HTTP_ALPN};
+use crate::cluster::{BLACK_HOLE, INBOUND_PASSTHROUGH};
+use crate::telemetry::AccessLogs;
+use crate::view::ClientView;
+
+/// A port of the workload that some service, or a Sidecar, makes known.
+#[derive(Clone, Debug)]
+pub(crate) struct InboundPort {
+    pub port: u16,
+    pub protocol: Protocol,
+    /// Where requests are said to go, for traces: the service's host.
+    pub host: Str,
+    pub service_port: u16,
+    pub mode: MtlsMode,
+    /// TLS of a Sidecar's ingress listener, in place of the mesh's.
+    pub own_tls: Option<Shared<TlsSpec>>,
+    pub cluster: Str,
+}
+
+/// What the inbound listener is made with.
+pub(crate) struct InboundContext<'a> {
+    pub view: &'a ClientView,
+    pub mesh: &'a Mesh,
+    pub http: Shared<HttpShared>,
+    pub logs: Shared<AccessLogs>,
+    pub tls: Shared<TlsSpec>,
+    /// HTTP filters: authentication and authorization.
+    pub http_filters: Shared<Vec<Encoded>>,
+    /// Network filters for chains of bytes.
+    pub tcp_filters: Shared<Vec<Encoded>>,
+    /// Mode of ports that no service makes known.
+    pub default_mode: MtlsMode,
+}
+
+/// How a kind of connection is told from others.
+struct Kind {
+    transport: &'static str,
+    alpn: &'static [&'static str],
+    http: bool,
+    mutual: bool,
+}
+
+const fn kind(
+    transport: &'static str,
+    alpn: &'static [&'static str],
+    http: bool,
+    mutual: bool,
+) -> Kind {
+    Kind {
+        transport,
+        alpn,
+        http,
+        mutual,
+    }
+}
+
+/// The kinds of connections that a port takes, by protocol and mode (Istio's `getFilterChainMatchOptions`).
+fn kinds(protocol: Protocol, mode: MtlsMode) -> Vec<Kind> {
+    let http = protocol.is_http();
+    let sniffed = protocol.is_sniffed();
+    match mode {
+        MtlsMode::Strict if http => vec![kind("tls", &[], true, true)],
+        MtlsMode::Strict if sniffed => vec![
+            kind("tls", MESH_HTTP_ALPN, true, true),
+            kind("tls", &[], false, true),
+        ],
+        MtlsMode::Strict => vec![kind("tls", &[], false, true)],
+        MtlsMode::Permissive if http => vec![
+            kind("tls", MESH_ALPN, true, true),
+            kind("raw_buffer", &[], true, false),
+        ],
+        MtlsMode::Permissive if sniffed => vec![
+            kind("tls", MESH_HTTP_ALPN, true, true),
+            kind("raw_buffer", PLAIN_HTTP_ALPN, true, false),
+            kind("tls", MESH_TCP_ALPN, false, true),
+            kind("raw_buffer", &[], false, false),
+            kind("tls", &[], false, false),
+        ],
+        MtlsMode::Permissive => vec![
+            kind("tls", MESH_ALPN, false, true),
+            kind("tls", &[], false, false),
+            kind("raw_buffer", &[], false, false),
+        ],
+        MtlsMode::Disable if http => vec![kind("", &[], true, false)],
+        MtlsMode::Disable if sniffed => vec![
+            kind("", PLAIN_HTTP_ALPN, true, false),
+            kind("", &[], false, false),
+        ],
+        MtlsMode::Disable => vec![kind("", &[], false, false)],
+    }
+}
+
+/// The inbound listener.
+pub(crate) fn listener(
+    ports: &[InboundPort],
+    cx: &InboundContext<'_>,
+    transparent: bool,
+) -> ListenerSpec {
+    let inbound = cx.mesh.inbound_port;
+    let mut chains = vec![Chain {
+        name: "virtualInbound-blackhole".into(),
+        matches: ChainMatch {
+            destination_port: Some(inbound),
+            ..Default::default()
+        },
+        tls: None,
+        before: Shared::new(Vec::new()),
+        to: ChainTo::Tcp(tcp(BLACK_HOLE, &Shared::new(AccessLogs::default()))),
+        handshake_timeout: false,
+    }];
+    for k in kinds(Protocol::Unknown, cx.default_mode) {
+        chains.push(passthrough(&k, cx));
+    }
+    for port in ports {
+        chains.extend(port_chains(port, cx, Some(port.port)));
+    }
+    let sniffs = |p: &InboundPort| p.protocol.is_sniffed();
+    let mut no_tls: Vec<u16> = ports
+        .iter()
+        .filter(|p| p.mode == MtlsMode::Disable && p.own_tls.is_none())
+        .map(|p| p.port)
+        .collect();
+    no_tls.push(inbound);
+    let mut no_http: Vec<u16> = ports
+        .iter()
+        .filter(|p| !sniffs(p))
+        .map(|p| p.port)
+        .collect();
+    no_http.push(inbound);
+    no_http.sort_unstable();
+    no_tls.sort_unstable();
+    let mut addresses: Vec<Str> = vec![cx.view.wildcard().into()];
+    addresses.extend(cx.view.second_wildcard().map(Str::from));
+    ListenerSpec {
+        name: "virtualInbound".into(),
+        addresses,
+        port: inbound,
+        bound: true,
+        inbound: true,
+        original_dst: false,
+        transparent,
+        filters: vec![
+            ListenerFilter::OriginalDst,
+            ListenerFilter::TlsInspector(no_tls),
+            ListenerFilter::HttpInspector(no_http),
+        ],
+        chains,
+        default_chain: None,
+        detection_timeout: cx.mesh.protocol_detection_timeout,
+        logs: cx.logs.clone(),
+        one_at_a_time: true,
+    }
+}
+
+/// The chains of one port.
+pub(crate) fn port_chains(
+    port: &InboundPort,
+    cx: &InboundContext<'_>,
+    destination_port: Option<u16>,
+) -> Vec<Chain> {
+    let kinds = match &port.own_tls {
+        // TLS that the Sidecar configures: nothing else is taken.
+        Some(_) => vec![kind("tls", &[], port.protocol.is_http(), true)],
+        None => kinds(port.protocol, port.mode),
+    };
+    kinds
+        .into_iter()
+        .map(|k| {
+            let name: Str = format!("{}_{}", cx.view.wildcard(), port.port).into();
+            let matches = ChainMatch {
+                destination_port,
+                transport: k.transport,
+                alpn: k.alpn,
+                ..Default::default()
+            };
+            let tls = k
+                .mutual
+                .then(|| port.own_tls.clone().unwrap_or_else(|| cx.tls.clone()));
+            let to = if k.http {
+                ChainTo::Http(http(
+                    cx,
+                    format!("inbound_{name};").into(),
+                    Routes::Inbound {
+                        name: port.cluster.clone(),
+                        vhost: format!("inbound|http|{}", port.service_port).into(),
+                        cluster: port.cluster.clone(),
+                        operation: format!("{}:{}/*", port.host, port.service_port).into(),
+                        retries: retries(cx.mesh, port.protocol),
+                    },
+                ))
+            } else {
+                ChainTo::Tcp(tcp(&port.cluster, &cx.logs))
+            };
+            Chain {
+                name,
+                matches,
+                tls,
+                before: before(cx, k.http),
+                to,
+                handshake_timeout: false,
+            }
+        })
+        .collect()
+}
+
+/// gRPC has its own ideas of what may be repeated: no retries by the server's sidecar.
+fn retries(mesh: &Mesh, protocol: Protocol) -> Option<Shared<hawser_model::route::Retries>> {
+    if matches!(protocol, Protocol::Grpc | Protocol::GrpcWeb) {
+        return Some(Shared::new(Default::default()));
+    }
+    mesh.default_inbound_retries.clone().map(Shared::new)
+}
+
+fn before(cx: &InboundContext<'_>, http: bool) -> Shared<Vec<Encoded>> {
+    if http {
+        Shared::new(Vec::new())
+    } else {
+        cx.tcp_filters.clone()
+    }
+}
+
+fn http(cx: &InboundContext<'_>, stat_prefix: Str, routes: Routes) -> HttpSpec {
+    HttpSpec {
+        stat_prefix,
+        routes,
+        codec: Codec::Auto,
+        server: true,
+        shared: cx.http.clone(),
+        filters: cx.http_filters.clone(),
+        announce_http: false,
+    }
+}
+
+fn passthrough(k: &Kind, cx: &InboundContext<'_>) -> Chain {
+    let cluster: Str = INBOUND_PASSTHROUGH.into();
+    Chain {
+        name: if k.http {
+            "virtualInbound-catchall-http"
+        } else {
+            "virtualInbound"
+        }
+        .into(),
+        matches: ChainMatch {
+            transport: k.transport,
+            alpn: k.alpn,
+            ..Default::default()
+        },
+        tls: k.mutual.then(|| cx.tls.clone()),
+        before: before(cx, k.http),
+        to: if k.http {
+            ChainTo::Http(http(
+                cx,
+                format!("{cluster};").into(),
+                Routes::Inbound {
+                    name: cluster.clone(),
+                    vhost: "inbound|http|0".into(),
+                    cluster,
+                    operation: ":0/*".into(),
+                    retries: retries(cx.mesh, Protocol::Http),
+                },
+            ))
+        } else {
+            ChainTo::Tcp(tcp(&cluster, &cx.logs))
+        },
+        handshake_timeout: false,
+    }
+}

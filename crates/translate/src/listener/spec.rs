@@ -1,0 +1,212 @@
+//! All that a listener depends on, as values: the input of rendering.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hawser_model::gateway::{ServerTls, TlsVersion};
+use hawser_model::mesh::PathNormalization;
+use hawser_model::proxy::TlsFiles;
+use hawser_model::{Shared, Str};
+use hawser_proto::google::protobuf::Any;
+use ipnet::IpNet;
+
+use crate::telemetry::{AccessLogs, Tracing};
+
+/// A listener.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct ListenerSpec {
+    pub name: Str,
+    /// The first is the address, the others are additional.
+    pub addresses: Vec<Str>,
+    pub port: u16,
+    /// False for those that only take over from the capturing listener.
+    pub bound: bool,
+    pub inbound: bool,
+    /// Hands connections over to the listener of their original destination.
+    pub original_dst: bool,
+    pub transparent: bool,
+    pub filters: Vec<ListenerFilter>,
+    pub chains: Vec<Chain>,
+    pub default_chain: Option<Chain>,
+    /// How long to wait for the first bytes; zero is forever.
+    pub detection_timeout: Duration,
+    /// Logs of connections that no chain takes.
+    pub logs: Shared<AccessLogs>,
+    /// Accept one connection at a time, for a fair share among threads.
+    pub one_at_a_time: bool,
+}
+
+/// A listener filter.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum ListenerFilter {
+    OriginalDst,
+    /// Not on these ports.
+    TlsInspector(Vec<u16>),
+    /// Not on these ports.
+    HttpInspector(Vec<u16>),
+    ProxyProtocol,
+}
+
+/// A filter chain.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Chain {
+    pub name: Str,
+    pub matches: ChainMatch,
+    pub tls: Option<Shared<TlsSpec>>,
+    /// Filters before the last one, such as RBAC.
+    pub before: Shared<Vec<Encoded>>,
+    pub to: ChainTo,
+    /// Ends handshakes that take longer than 15 seconds.
+    pub handshake_timeout: bool,
+}
+
+/// Which connections a chain takes.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct ChainMatch {
+    pub destination_port: Option<u16>,
+    pub prefixes: Vec<IpNet>,
+    pub server_names: Vec<Str>,
+    /// `tls`, `raw_buffer` or any.
+    pub transport: &'static str,
+    pub alpn: &'static [&'static str],
+}
+
+/// The last filter of a chain.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum ChainTo {
+    Http(HttpSpec),
+    Tcp(TcpSpec),
+}
+
+/// An HTTP connection manager.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct HttpSpec {
+    pub stat_prefix: Str,
+    pub routes: Routes,
+    pub codec: Codec,
+    pub server: bool,
+    pub shared: Shared<HttpShared>,
+    /// HTTP filters before CORS, faults and the router.
+    pub filters: Shared<Vec<Encoded>>,
+    /// Tells sidecars behind sniffed ports before decryption that HTTP is spoken.
+    pub announce_http: bool,
+}
+
+/// What the connection managers of a proxy have in common.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct HttpShared {
+    pub use_remote_address: bool,
+    pub trusted_hops: u32,
+    pub client_cert: ClientCert,
+    pub http10: bool,
+    pub idle_timeout: Option<Duration>,
+    pub paths: PathNormalization,
+    pub logs: Shared<AccessLogs>,
+    pub tracing: Option<Shared<Tracing>>,
+    pub inbound: bool,
+    pub gateway: bool,
+}
+
+/// What becomes of X-Forwarded-Client-Cert.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum ClientCert {
+    Sanitize,
+    ForwardOnly,
+    AppendForward,
+    SanitizeSet,
+    AlwaysForwardOnly,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Codec {
+    Auto,
+    Http2,
+}
+
+/// Where a connection manager's routes are.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Routes {
+    /// By RDS.
+    Named(Str),
+    /// All to one inbound cluster.
+    Inbound {
+        name: Str,
+        vhost: Str,
+        cluster: Str,
+        operation: Str,
+        retries: Option<Shared<hawser_model::route::Retries>>,
+    },
+}
+
+/// A TCP proxy.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct TcpSpec {
+    pub stat_prefix: Str,
+    /// Clusters and their weights; one alone has none.
+    pub clusters: Vec<(Str, u32)>,
+    pub idle_timeout: Option<Duration>,
+    pub max_duration: Option<Duration>,
+    pub hash_source_ip: bool,
+    pub tunnel: Option<hawser_model::traffic::Tunnel>,
+    pub logs: Shared<AccessLogs>,
+}
+
+/// TLS of a chain.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum TlsSpec {
+    /// Mutual TLS of the mesh.
+    Mesh {
+        trust_domains: Vec<Str>,
+        min_version: TlsVersion,
+        files: TlsFiles,
+    },
+    /// A gateway's server.
+    Server {
+        tls: ServerTls,
+        /// Namespace of the credentials.
+        namespace: Str,
+        files: TlsFiles,
+        trust_domains: Vec<Str>,
+        http: bool,
+    },
+    /// TLS of a Sidecar's ingress listener.
+    Ingress { tls: ServerTls, http: bool },
+}
+
+/// A filter that is already encoded.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Encoded {
+    pub name: Str,
+    type_url: Str,
+    value: Arc<[u8]>,
+}
+
+impl Encoded {
+    pub(crate) fn new<M: prost::Message + prost::Name>(name: &str, message: &M) -> Self {
+        Self {
+            name: name.into(),
+            type_url: hawser_proto::type_url::of::<M>().into(),
+            value: crate::canonical::encode(message).into(),
+        }
+    }
+
+    pub(crate) fn any(&self) -> Any {
+        Any {
+            type_url: self.type_url.to_string(),
+            value: self.value.to_vec(),
+        }
+    }
+}
+
+/// A TCP proxy to one cluster.
+pub(crate) fn tcp(cluster: &str, logs: &Shared<AccessLogs>) -> TcpSpec {
+    TcpSpec {
+        stat_prefix: cluster.into(),
+        clusters: vec![(cluster.into(), 0)],
+        idle_timeout: None,
+        max_duration: None,
+        hash_source_ip: false,
+        tunnel: None,
+        logs: logs.clone(),
+    }
+}

@@ -1,0 +1,211 @@
+//! TLS of servers: of the mesh, of gateways, of Sidecars' ingress listeners.
+
+use hawser_model::Str;
+use hawser_model::gateway::{ServerTls, ServerTlsMode, TlsVersion};
+use hawser_model::proxy::TlsFiles;
+use hawser_proto::envoy::config::core::v3 as core;
+use hawser_proto::envoy::extensions::transport_sockets::tls::v3 as tls;
+use tls::common_tls_context::{CombinedCertificateValidationContext, ValidationContextType};
+
+use super::spec::TlsSpec;
+use crate::cluster::tls::{
+    MESH_ROOTS, OWN_CERTIFICATE, ads_secret, file_certificate, file_roots, san_matchers, secret,
+    version,
+};
+use crate::wire;
+
+/// Ciphers for TLS 1.2 (Istio's defaults).
+const CIPHERS: &[&str] = &[
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+    "AES128-GCM-SHA256",
+];
+
+pub(super) fn socket(spec: &TlsSpec) -> core::TransportSocket {
+    let context = match spec {
+        TlsSpec::Mesh {
+            trust_domains,
+            min_version,
+            files,
+        } => mesh(trust_domains, *min_version, files),
+        TlsSpec::Server {
+            tls,
+            namespace,
+            files,
+            trust_domains,
+            http,
+        } => server(tls, namespace, files, trust_domains, *http),
+        TlsSpec::Ingress { tls, http } => server(tls, "", &TlsFiles::default(), &[], *http),
+    };
+    wire::transport_socket("envoy.transport_sockets.tls", &context)
+}
+
+fn trust_domain_matchers(domains: &[Str]) -> Vec<tls::SubjectAltNameMatcher> {
+    domains
+        .iter()
+        .map(|d| tls::SubjectAltNameMatcher {
+            san_type: tls::subject_alt_name_matcher::SanType::Uri as i32,
+            matcher: Some(wire::prefix(&format!("spiffe://{d}/"))),
+            ..Default::default()
+        })
+        .collect()
+}
+
+fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTlsContext {
+    let min = if min == TlsVersion::Auto {
+        TlsVersion::V1_2
+    } else {
+        min
+    };
+    let certificate = if files.server_cert.is_empty() {
+        secret(OWN_CERTIFICATE)
+    } else {
+        file_certificate(&files.server_cert, &files.server_key)
+    };
+    let roots = if files.server_root.is_empty() {
+        secret(MESH_ROOTS)
+    } else {
+        file_roots(&files.server_root)
+    };
+    tls::DownstreamTlsContext {
+        common_tls_context: Some(tls::CommonTlsContext {
+            tls_params: Some(tls::TlsParameters {
+                tls_minimum_protocol_version: version(min) as i32,
+                tls_maximum_protocol_version: version(TlsVersion::V1_3) as i32,
+                cipher_suites: wire::strings(CIPHERS),
+                ..Default::default()
+            }),
+            tls_certificate_sds_secret_configs: vec![certificate],
+            validation_context_type: Some(ValidationContextType::CombinedValidationContext(
+                CombinedCertificateValidationContext {
+                    default_validation_context: Some(tls::CertificateValidationContext {
+                        match_typed_subject_alt_names: trust_domain_matchers(domains),
+                        ..Default::default()
+                    }),
+                    validation_context_sds_secret_config: Some(roots),
+                    ..Default::default()
+                },
+            )),
+            // Never a name of the mesh: Envoy would take `istio` for HTTP/1.1.
+            alpn_protocols: wire::strings(["h2", "http/1.1"]),
+            ..Default::default()
+        }),
+        require_client_certificate: Some(wire::boolv(true)),
+        ..Default::default()
+    }
+}
+
+/// A gateway's server (Istio's `buildGatewayListenerTLSContext`).
+fn server(
+    own: &ServerTls,
+    namespace: &str,
+    files: &TlsFiles,
+    domains: &[Str],
+    http: bool,
+) -> tls::DownstreamTlsContext {
+    if own.mode == ServerTlsMode::IstioMutual {
+        let mut context = mesh(domains, own.min_version, files);
+        if let Some(common) = &mut context.common_tls_context {
+            if let Some(params) = &mut common.tls_params {
+                parameters(params, own);
+            }
+            if !http {
+                common.alpn_protocols.clear();
+            }
+            if !own.subject_alt_names.is_empty() {
+                common.validation_context_type = Some(crate::cluster::tls::validation(
+                    secret(MESH_ROOTS),
+                    &own.subject_alt_names,
+                ));
+            }
+        }
+        return context;
+    }
+    let mut common = tls::CommonTlsContext::default();
+    let mut params = tls::TlsParameters {
+        tls_maximum_protocol_version: version(TlsVersion::V1_3) as i32,
+        tls_minimum_protocol_version: version(TlsVersion::V1_2) as i32,
+        cipher_suites: wire::strings(CIPHERS),
+        ..Default::default()
+    };
+    parameters(&mut params, own);
+    common.tls_params = Some(params);
+    if http {
+        common.alpn_protocols = wire::strings(["h2", "http/1.1"]);
+    }
+    let sds = |name: &str| {
+        let full = if name.contains("://") {
+            name.to_owned()
+        } else {
+            format!("kubernetes://{name}")
+        };
+        (full.clone(), ads_secret(&full))
+    };
+    let _ = namespace;
+    let first = own.credential_names.first();
+    common.tls_certificate_sds_secret_configs = if own.credential_names.is_empty() {
+        own.certificates
+            .iter()
+            .map(|(certificate, key)| file_certificate(certificate, key))
+            .collect()
+    } else {
+        own.credential_names.iter().map(|n| sds(n).1).collect()
+    };
+    let asks = matches!(
+        own.mode,
+        ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual
+    );
+    let check = tls::CertificateValidationContext {
+        match_typed_subject_alt_names: own
+            .subject_alt_names
+            .iter()
+            .flat_map(|n| san_matchers(wire::exact(n), n))
+            .collect(),
+        verify_certificate_spki: wire::strings(&own.verify_spki),
+        verify_certificate_hash: wire::strings(&own.verify_hash),
+        ..Default::default()
+    };
+    let roots = if !asks {
+        None
+    } else if !own.ca_credential_name.is_empty() {
+        Some(sds(&own.ca_credential_name).1)
+    } else if let Some(first) = first {
+        Some(ads_secret(&format!("{}-cacert", sds(first).0)))
+    } else if !own.ca_certificates.is_empty() {
+        Some(file_roots(&own.ca_certificates))
+    } else {
+        None
+    };
+    if let Some(roots) = roots {
+        common.validation_context_type = Some(ValidationContextType::CombinedValidationContext(
+            CombinedCertificateValidationContext {
+                default_validation_context: Some(check),
+                validation_context_sds_secret_config: Some(roots),
+                ..Default::default()
+            },
+        ));
+    } else if asks {
+        common.validation_context_type = Some(ValidationContextType::ValidationContext(check));
+    }
+    tls::DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: Some(wire::boolv(own.mode == ServerTlsMode::Mutual)),
+        ..Default::default()
+    }
+}
+
+fn parameters(params: &mut tls::TlsParameters, own: &ServerTls) {
+    if own.min_version != TlsVersion::Auto {
+        params.tls_minimum_protocol_version = version(own.min_version) as i32;
+    }
+    if own.max_version != TlsVersion::Auto {
+        params.tls_maximum_protocol_version = version(own.max_version) as i32;
+    }
+    if !own.ciphers.is_empty() {
+        params.cipher_suites = wire::strings(&own.ciphers);
+    }
+    params.ecdh_curves = wire::strings(&own.ecdh_curves);
+}

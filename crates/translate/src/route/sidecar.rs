@@ -1,0 +1,295 @@
+//! Routes of sidecars' outbound listeners.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hawser_model::mesh::Mesh;
+use hawser_model::route::{Destination, RouteSemantics, VirtualService};
+use hawser_model::sidecar::OutboundPolicy;
+use hawser_model::{Hostname, Service, Shared, Str};
+use hawser_proto::envoy::config::route::v3 as rds;
+
+use super::{Caller, Context, Destinations, action, http_routes};
+use crate::cluster::PASSTHROUGH;
+use crate::wire;
+
+/// A route configuration of a sidecar.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct SidecarRoutes {
+    /// A port, or `host:port` for a sniffed port with an address of its own.
+    pub name: Str,
+    pub port: u16,
+    /// Services with that port, each with its addresses as the caller sees them.
+    pub services: Vec<(Shared<Service>, u16)>,
+    pub routes: Vec<Shared<VirtualService>>,
+    pub to: Shared<Destinations>,
+    pub caller: Shared<Caller>,
+    pub mesh: Shared<Mesh>,
+    pub policy: OutboundPolicy,
+    /// Hosts that some service has, on whichever port.
+    pub known: Shared<BTreeSet<Hostname>>,
+    pub announces: bool,
+    /// For one host alone: its virtual host takes every authority.
+    pub single: bool,
+    /// Port of an HTTP proxy: ports in authorities are matched.
+    pub generic: bool,
+}
+
+struct Host<'a> {
+    name: String,
+    domains: Vec<String>,
+    port: u16,
+    routes: Vec<rds::Route>,
+    service: Option<&'a Service>,
+}
+
+pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
+    let mut hosts = from_rules(input);
+    let taken: BTreeSet<String> = hosts
+        .iter()
+        .filter_map(|h| h.service.map(|s| format!("{}:{}", s.host, h.port)))
+        .collect();
+    for (service, port) in &input.services {
+        if taken.contains(&format!("{}:{port}", service.host)) {
+            continue;
+        }
+        let cx = context(input, *port);
+        let destination = Destination {
+            host: service.host.clone(),
+            subset: "".into(),
+            port: Some(*port),
+        };
+        hosts.push(Host {
+            name: format!("{}:{port}", service.host),
+            domains: domains(service, *port, input),
+            port: *port,
+            routes: vec![action::default_route(&destination, &cx)],
+            service: Some(service),
+        });
+    }
+    hosts.sort_by(|a, b| a.name.cmp(&b.name));
+    let full: BTreeSet<String> = hosts
+        .iter()
+        .filter_map(|h| h.domains.first().cloned())
+        .collect();
+    let mut seen = BTreeSet::new();
+    let mut virtual_hosts = Vec::new();
+    for host in hosts {
+        let first = host.domains.first().cloned();
+        let domains: Vec<String> = host
+            .domains
+            .into_iter()
+            // A short name never takes the place of another host's full name.
+            .filter(|d| first.as_ref() == Some(d) || !full.contains(d))
+            .filter(|d| seen.insert(d.clone()))
+            .collect();
+        if domains.is_empty() {
+            continue;
+        }
+        virtual_hosts.push(rds::VirtualHost {
+            name: host.name,
+            domains: if input.single {
+                vec!["*".to_owned()]
+            } else {
+                domains
+            },
+            routes: host.routes,
+            include_request_attempt_count: true,
+            ..Default::default()
+        });
+    }
+    if input.single {
+        virtual_hosts.truncate(1);
+    }
+    if !virtual_hosts
+        .iter()
+        .any(|v| v.domains.iter().any(|d| d == "*"))
+    {
+        virtual_hosts.push(everything_else(input));
+    }
+    rds::RouteConfiguration {
+        name: input.name.to_string(),
+        virtual_hosts,
+        validate_clusters: Some(wire::boolv(false)),
+        max_direct_response_body_size_bytes: Some(wire::u32v(1_048_576)),
+        ignore_port_in_host_matching: !input.generic,
+        ..Default::default()
+    }
+}
+
+fn context<'a>(input: &'a SidecarRoutes, port: u16) -> Context<'a> {
+    Context {
+        caller: &input.caller,
+        to: &input.to,
+        mesh: &input.mesh,
+        port,
+        tls: false,
+        announces: input.announces,
+    }
+}
+
+/// Virtual hosts that VirtualServices give rise to: for the services that they name, and for hosts that no service has,
+/// which answer on port 80.
+fn from_rules(input: &SidecarRoutes) -> Vec<Host<'_>> {
+    let by_host: BTreeMap<&Hostname, (&Service, u16)> = input
+        .services
+        .iter()
+        .map(|(s, port)| (&s.host, (&**s, *port)))
+        .collect();
+    let wildcards = most_specific_wildcards(input);
+    let mut out: Vec<Host<'_>> = Vec::new();
+    for (at, rule) in input.routes.iter().enumerate() {
+        let mut services = Vec::new();
+        let mut others = Vec::new();
+        for host in &rule.hosts {
+            if !host.is_wildcard() {
+                match by_host.get(host) {
+                    Some(found) => services.push(*found),
+                    None if !input.known.contains(host) => others.push(host),
+                    None => {}
+                }
+            } else if rule.semantics != RouteSemantics::Istio {
+                others.push(host);
+            } else {
+                let mut any = false;
+                for (service, port) in by_host.values() {
+                    if service.host.overlaps(host) {
+                        any = true;
+                        if wildcards.get(&service.host) == Some(&at) {
+                            services.push((*service, *port));
+                        }
+                    }
+                }
+                if !any && !input.known.iter().any(|k| k.is_subset_of(host)) {
+                    others.push(host);
+                }
+            }
+        }
+        if services.is_empty() && (others.is_empty() || input.port != 80) {
+            continue;
+        }
+        let port = services.first().map_or(80, |(_, p)| *p);
+        let cx = context(input, port);
+        let routes = http_routes(&rule.http, &cx);
+        if routes.is_empty() {
+            continue;
+        }
+        for (service, port) in &services {
+            out.push(Host {
+                name: format!("{}:{port}", service.host),
+                domains: domains(service, *port, input),
+                port: *port,
+                routes: routes.clone(),
+                service: Some(service),
+            });
+        }
+        for host in others {
+            out.push(Host {
+                name: format!("{host}:{port}"),
+                domains: vec![host.to_string()],
+                port,
+                routes: routes.clone(),
+                service: None,
+            });
+        }
+    }
+    // The older VirtualService keeps a host that two claim.
+    let mut seen = BTreeSet::new();
+    out.retain(|h| seen.insert(h.name.clone()));
+    out
+}
+
+/// For services that only wildcard hosts fit: the place of the VirtualService with the most specific one.
+fn most_specific_wildcards(input: &SidecarRoutes) -> BTreeMap<Hostname, usize> {
+    let mut out = BTreeMap::new();
+    for (service, _) in &input.services {
+        let mut best: Option<(&Hostname, usize)> = None;
+        let mut named = false;
+        for (at, rule) in input.routes.iter().enumerate() {
+            for host in &rule.hosts {
+                named |= *host == service.host && !host.is_wildcard();
+                if host.is_wildcard()
+                    && service.host.overlaps(host)
+                    && best.is_none_or(|(b, _)| Hostname::by_specificity(host, b).is_lt())
+                {
+                    best = Some((host, at));
+                }
+            }
+        }
+        if let (false, Some((_, at))) = (named, best) {
+            out.insert(service.host.clone(), at);
+        }
+    }
+    out
+}
+
+/// Names under which a service may be called: in full, in short as far as the caller's namespace allows, and by address.
+fn domains(service: &Service, port: u16, input: &SidecarRoutes) -> Vec<String> {
+    let host = service.host.as_str();
+    let mut out = vec![host.to_owned()];
+    if !service.host.is_wildcard() {
+        out.push(format!("{host}."));
+    }
+    let suffix = format!(".svc.{}", input.mesh.dns_domain);
+    if let Some((name, namespace)) = host
+        .strip_suffix(&suffix)
+        .and_then(|rest| rest.rsplit_once('.'))
+    {
+        if namespace == &*input.caller.namespace && name != "*" {
+            out.push(name.to_owned());
+        }
+        if name != "*" {
+            out.push(format!("{name}.{namespace}"));
+            out.push(format!("{name}.{namespace}.svc"));
+        }
+    }
+    if !service.headless {
+        for net in service.addresses_in(&input.caller.cluster) {
+            if net.prefix_len() == net.max_prefix_len() {
+                out.push(match net.addr() {
+                    std::net::IpAddr::V4(ip) => ip.to_string(),
+                    std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+                });
+            }
+        }
+    }
+    if input.generic {
+        let with_port: Vec<String> = out.iter().map(|d| format!("{d}:{port}")).collect();
+        out.extend(with_port);
+    }
+    out
+}
+
+/// What no service answers for.
+fn everything_else(input: &SidecarRoutes) -> rds::VirtualHost {
+    use rds::route_action::ClusterSpecifier;
+    let to = |cluster: String| {
+        rds::route::Action::Route(rds::RouteAction {
+            cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
+            timeout: Some(wire::seconds(0)),
+            ..Default::default()
+        })
+    };
+    let (name, action) = match &input.policy {
+        OutboundPolicy::AllowAny => ("allow_any", to(PASSTHROUGH.to_owned())),
+        OutboundPolicy::EgressProxy(d) => ("allow_any", to(context(input, input.port).cluster(d))),
+        OutboundPolicy::RegistryOnly => (
+            "block_all",
+            rds::route::Action::DirectResponse(rds::DirectResponseAction {
+                status: 502,
+                ..Default::default()
+            }),
+        ),
+    };
+    rds::VirtualHost {
+        name: name.to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![rds::Route {
+            name: name.to_owned(),
+            r#match: Some(super::matching::route_match(None)),
+            action: Some(action),
+            ..Default::default()
+        }],
+        include_request_attempt_count: true,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,282 @@
+//! What a proxy sees: services, routes and rules that Sidecars, `exportTo` and precedence leave.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use hawser_model::gateway::NamespaceMatch;
+use hawser_model::route::{GatewayRef, HttpAction, VirtualService};
+use hawser_model::service::Registry;
+use hawser_model::sidecar::{CaptureMode, EgressListener, EgressPort, OutboundPolicy, Sidecar};
+use hawser_model::traffic::DestinationRule;
+use hawser_model::{Hostname, Proxy, ProxyKind, Service, Shared, Snapshot, Str};
+
+use crate::destination::RuleIndex;
+
+/// What decides a scope: proxies with the same key share it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct ScopeKey {
+    pub namespace: Str,
+    pub router: bool,
+    pub sidecar: Option<Shared<Sidecar>>,
+}
+
+impl ScopeKey {
+    pub(crate) fn of(snapshot: &Snapshot, proxy: &Proxy) -> Self {
+        Self {
+            namespace: proxy.namespace.clone(),
+            router: proxy.kind != ProxyKind::Sidecar,
+            sidecar: (proxy.kind == ProxyKind::Sidecar)
+                .then(|| sidecar_for(snapshot, proxy))
+                .flatten(),
+        }
+    }
+}
+
+/// The Sidecar that holds for a proxy: one of its namespace that selects it, else one of its namespace for all, else one
+/// of the root namespace for all.
+fn sidecar_for(snapshot: &Snapshot, proxy: &Proxy) -> Option<Shared<Sidecar>> {
+    let own = |s: &&Shared<Sidecar>| s.meta.namespace == proxy.namespace;
+    let sidecars = &snapshot.sidecars;
+    sidecars
+        .iter()
+        .filter(own)
+        .find(|s| !s.selector.is_empty() && s.selector.selects(&proxy.labels))
+        .or_else(|| sidecars.iter().filter(own).find(|s| s.selector.is_empty()))
+        .or_else(|| {
+            sidecars
+                .iter()
+                .find(|s| s.meta.namespace == snapshot.mesh.root_namespace && s.selector.is_empty())
+        })
+        .cloned()
+}
+
+/// One part of what is seen: of a port of its own, or the rest.
+#[derive(Debug)]
+pub(crate) struct Egress {
+    pub port: Option<EgressPort>,
+    pub bind: Str,
+    pub capture: CaptureMode,
+    pub services: Vec<Shared<Service>>,
+    pub routes: Vec<Shared<VirtualService>>,
+}
+
+/// What a proxy sees.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub egress: Vec<Egress>,
+    /// All services of all parts, and those that their routes lead to.
+    pub services: BTreeMap<Hostname, Shared<Service>>,
+    pub rules: HashMap<Hostname, Vec<Shared<DestinationRule>>>,
+    pub outbound_policy: OutboundPolicy,
+    pub sidecar: Option<Shared<Sidecar>>,
+}
+
+impl Scope {
+    pub(crate) fn new(snapshot: &Snapshot, rules: &RuleIndex, key: &ScopeKey) -> Self {
+        let visible = visible_services(snapshot, &key.namespace);
+        let routes = mesh_routes(snapshot, &key.namespace);
+        let mut services: BTreeMap<Hostname, Shared<Service>> = BTreeMap::new();
+        let mut egress = Vec::new();
+        match key.sidecar.as_ref().filter(|s| !s.egress.is_empty()) {
+            None => {
+                let mut chosen: BTreeMap<Hostname, Shared<Service>> = BTreeMap::new();
+                for service in visible {
+                    prefer(&mut chosen, service);
+                }
+                egress.push(Egress {
+                    port: None,
+                    bind: "".into(),
+                    capture: CaptureMode::Default,
+                    services: chosen.values().cloned().collect(),
+                    routes,
+                });
+                services = chosen;
+            }
+            Some(sidecar) => {
+                for listener in &sidecar.egress {
+                    egress.push(import(listener, &key.namespace, &visible, &routes));
+                }
+                for part in &egress {
+                    for service in &part.services {
+                        merge_ports(&mut services, service);
+                    }
+                }
+                for part in &egress {
+                    for (host, ports) in part.routes.iter().flat_map(|r| destinations(r)) {
+                        if services.contains_key(&host) {
+                            continue;
+                        }
+                        let found = visible.iter().filter(|s| s.host == host).min_by_key(|s| {
+                            (s.meta.namespace != key.namespace, s.meta.namespace.clone())
+                        });
+                        if let Some(found) = found {
+                            let service = match &part.port {
+                                Some(_) => {
+                                    with_ports(found, |p| ports.is_empty() || ports.contains(&p))
+                                }
+                                None => Some(found.clone()),
+                            };
+                            if let Some(service) = service {
+                                services.insert(host, service);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let rules = services
+            .iter()
+            .map(|(host, s)| (host.clone(), rules.of_service(&key.namespace, s)))
+            .filter(|(_, r)| !r.is_empty())
+            .collect();
+        Self {
+            egress,
+            services,
+            rules,
+            outbound_policy: key
+                .sidecar
+                .as_ref()
+                .and_then(|s| s.outbound_policy.clone())
+                .unwrap_or_else(|| snapshot.mesh.outbound_policy.clone()),
+            sidecar: key.sidecar.clone(),
+        }
+    }
+
+    /// The rule of a host for a client.
+    pub(crate) fn rule(&self, host: &Hostname, proxy: &Proxy) -> Option<Shared<DestinationRule>> {
+        crate::destination::for_client(self.rules.get(host)?, &proxy.namespace, &proxy.labels)
+    }
+}
+
+/// Services that a namespace may see, in order of age: Kubernetes' own never lose their name to another's.
+fn visible_services(snapshot: &Snapshot, namespace: &str) -> Vec<Shared<Service>> {
+    let mut all: Vec<_> = snapshot
+        .services
+        .iter()
+        .filter(|s| s.visibility.allows(namespace))
+        .cloned()
+        .collect();
+    all.sort_by(|a, b| {
+        (a.meta.created_s, &a.host, &a.meta).cmp(&(b.meta.created_s, &b.host, &b.meta))
+    });
+    all
+}
+
+fn prefer(chosen: &mut BTreeMap<Hostname, Shared<Service>>, service: Shared<Service>) {
+    match chosen.get(&service.host) {
+        Some(present)
+            if present.registry == Registry::Kubernetes
+                || service.registry != Registry::Kubernetes => {}
+        _ => {
+            chosen.insert(service.host.clone(), service);
+        }
+    }
+}
+
+/// VirtualServices for sidecars that a namespace may see.
+fn mesh_routes(snapshot: &Snapshot, namespace: &str) -> Vec<Shared<VirtualService>> {
+    snapshot
+        .routes
+        .iter()
+        .filter(|r| r.gateways.contains(&GatewayRef::Mesh) && r.visibility.allows(namespace))
+        .cloned()
+        .collect()
+}
+
+fn import(
+    listener: &EgressListener,
+    namespace: &str,
+    visible: &[Shared<Service>],
+    routes: &[Shared<VirtualService>],
+) -> Egress {
+    let from = |ns: &str, of: &NamespaceMatch| match of {
+        NamespaceMatch::Any => true,
+        NamespaceMatch::Only(only) => &**only == ns,
+        NamespaceMatch::Nothing => false,
+    };
+    let port = listener.port.as_ref().map(|p| p.number).filter(|p| *p != 0);
+    let imported: Vec<_> = visible
+        .iter()
+        .filter(|s| {
+            listener
+                .hosts
+                .iter()
+                .any(|(ns, host)| from(&s.meta.namespace, ns) && s.host.is_subset_of(host))
+        })
+        .filter_map(|s| match port {
+            Some(port) => with_ports(s, |p| p == port),
+            None => Some(s.clone()),
+        })
+        .collect();
+    // One namespace for each host: the own one if it is among them.
+    let mut chosen: BTreeMap<Hostname, Shared<Service>> = BTreeMap::new();
+    for service in imported {
+        if !chosen.contains_key(&service.host) || &*service.meta.namespace == namespace {
+            chosen.insert(service.host.clone(), service);
+        }
+    }
+    Egress {
+        port: listener.port.clone(),
+        bind: listener.bind.clone(),
+        capture: listener.capture,
+        services: chosen.into_values().collect(),
+        routes: routes
+            .iter()
+            .filter(|r| {
+                listener.hosts.iter().any(|(ns, host)| {
+                    from(&r.meta.namespace, ns) && r.hosts.iter().any(|h| h.overlaps(host))
+                })
+            })
+            .cloned()
+            .collect(),
+    }
+}
+
+fn with_ports(service: &Shared<Service>, keep: impl Fn(u16) -> bool) -> Option<Shared<Service>> {
+    if service.ports.iter().all(|p| keep(p.number)) {
+        return Some(service.clone());
+    }
+    let mut out = (**service).clone();
+    out.ports.retain(|p| keep(p.number));
+    (!out.ports.is_empty()).then(|| Shared::new(out))
+}
+
+/// The same service imported for several ports has them all.
+fn merge_ports(services: &mut BTreeMap<Hostname, Shared<Service>>, service: &Shared<Service>) {
+    let Some(present) = services.get(&service.host) else {
+        services.insert(service.host.clone(), service.clone());
+        return;
+    };
+    let missing: Vec<_> = service
+        .ports
+        .iter()
+        .filter(|p| present.meta == service.meta && present.port(p.number).is_none())
+        .cloned()
+        .collect();
+    if !missing.is_empty() {
+        let mut out = (**present).clone();
+        out.ports.extend(missing);
+        services.insert(service.host.clone(), Shared::new(out));
+    }
+}
+
+/// Hosts that a VirtualService leads to, with the ports named.
+pub(crate) fn destinations(route: &VirtualService) -> BTreeMap<Hostname, BTreeSet<u16>> {
+    let mut out: BTreeMap<Hostname, BTreeSet<u16>> = BTreeMap::new();
+    let mut add = |d: &hawser_model::route::Destination| {
+        let ports = out.entry(d.host.clone()).or_default();
+        ports.extend(d.port);
+    };
+    for http in &route.http {
+        if let HttpAction::Route(to) = &http.action {
+            to.iter().for_each(|w| add(&w.destination));
+        }
+        http.mirrors.iter().for_each(|m| add(&m.destination));
+    }
+    for weighted in route.tls.iter().flat_map(|t| &t.route) {
+        add(&weighted.destination);
+    }
+    for weighted in route.tcp.iter().flat_map(|t| &t.route) {
+        add(&weighted.destination);
+    }
+    out
+}

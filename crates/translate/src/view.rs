@@ -1,0 +1,97 @@
+//! Of a proxy, the parts that one kind of resource depends on: small, and the same for many proxies.
+
+use std::collections::BTreeSet;
+
+use hawser_model::proxy::{Interception, TlsFiles};
+use hawser_model::{ClusterId, Locality, NetworkId, Proxy, ProxyKind, Str};
+
+/// What outbound clusters, listeners and routes depend on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct ClientView {
+    pub kind: ProxyKind,
+    pub cluster: ClusterId,
+    pub ipv4: bool,
+    pub ipv6: bool,
+    pub tls_files: TlsFiles,
+    pub interception: Interception,
+    pub http10: bool,
+    pub idle_timeout_ms: Option<u64>,
+    pub unprivileged: bool,
+    pub trusted_proxies: u32,
+    pub forward_client_cert: Option<Str>,
+    pub proxy_protocol: bool,
+}
+
+impl ClientView {
+    pub(crate) fn of(proxy: &Proxy) -> Self {
+        Self {
+            kind: proxy.kind,
+            cluster: proxy.cluster.clone(),
+            ipv4: proxy.has_ipv4(),
+            ipv6: proxy.has_ipv6(),
+            tls_files: proxy.tls_files.clone(),
+            interception: proxy.interception,
+            http10: proxy.http10,
+            idle_timeout_ms: proxy.idle_timeout_ms,
+            unprivileged: proxy.unprivileged,
+            trusted_proxies: proxy.trusted_proxies,
+            forward_client_cert: proxy.forward_client_cert.clone(),
+            proxy_protocol: proxy.proxy_protocol,
+        }
+    }
+
+    pub(crate) fn is_router(&self) -> bool {
+        self.kind == ProxyKind::Router
+    }
+
+    /// The address that stands for all addresses.
+    pub(crate) fn wildcard(&self) -> &'static str {
+        if self.ipv4 { "0.0.0.0" } else { "::" }
+    }
+
+    /// All addresses' second form, for listeners of proxies with both families.
+    pub(crate) fn second_wildcard(&self) -> Option<&'static str> {
+        (self.ipv4 && self.ipv6).then_some("::")
+    }
+
+    /// True if an address of that family means something to the proxy.
+    pub(crate) fn supports(&self, ip: std::net::IpAddr) -> bool {
+        if ip.is_ipv4() { self.ipv4 } else { self.ipv6 }
+    }
+}
+
+/// Where a proxy stands, for endpoints.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct NetworkView {
+    pub router: bool,
+    pub cluster: ClusterId,
+    pub network: NetworkId,
+    pub visible: BTreeSet<NetworkId>,
+    pub ipv4: bool,
+    pub ipv6: bool,
+}
+
+impl NetworkView {
+    pub(crate) fn of(proxy: &Proxy) -> Self {
+        Self {
+            router: proxy.kind != ProxyKind::Sidecar,
+            cluster: proxy.cluster.clone(),
+            network: proxy.network.clone(),
+            visible: proxy.network_view.clone(),
+            ipv4: proxy.has_ipv4(),
+            ipv6: proxy.has_ipv6(),
+        }
+    }
+
+    pub(crate) fn supports(&self, ip: std::net::IpAddr) -> bool {
+        if ip.is_ipv4() { self.ipv4 } else { self.ipv6 }
+    }
+}
+
+/// How near endpoints are, where that matters.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Near {
+    pub locality: Locality,
+    /// Of the labels those that are compared, with those that stand for the proxy's place.
+    pub labels: hawser_model::Labels,
+}
