@@ -81,7 +81,7 @@ pub async fn keep_fresh(
     publish: watch::Sender<Option<Arc<Secrets>>>,
     stop: CancellationToken,
 ) {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let last = publish.borrow().clone();
         let delay = match request(&control, &identity, lifetime, last.as_deref()).await {

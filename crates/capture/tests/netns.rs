@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use hawser_capture::{DnsCapture, Settings, apply, removal, ruleset};
+use hawser_capture::{DnsCapture, Ports, Ranges, Settings, apply, removal, ruleset};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, gettid, setfsuid};
 use socket2::SockRef;
@@ -156,6 +156,92 @@ fn tcp_and_dns_are_redirected() {
     });
     pod.join().expect("the pod's side");
     peer.join().expect("the peer's side");
+}
+
+#[test]
+fn every_kind_of_rule_is_accepted() {
+    let dns = |servers: Option<Vec<&str>>| DnsCapture {
+        port: 15053,
+        servers: servers.map(|all| all.iter().map(|server| server.parse().unwrap()).collect()),
+    };
+    let ranges = |text: &str| Ranges::parse("ranges", text).unwrap();
+    let list = |text: &str| Ranges::parse_list("ranges", text).unwrap();
+    let usual = Settings::default;
+    let cases = [
+        ("usual", usual()),
+        (
+            "both families",
+            Settings {
+                ipv6: true,
+                dns: Some(dns(Some(vec!["10.0.0.10", "fd00::10"]))),
+                ..usual()
+            },
+        ),
+        (
+            "all DNS",
+            Settings {
+                ipv6: true,
+                dns: Some(dns(None)),
+                ..usual()
+            },
+        ),
+        (
+            "nothing inbound",
+            Settings {
+                inbound_ports: Ports::Only(Vec::new()),
+                ..usual()
+            },
+        ),
+        (
+            "some inbound",
+            Settings {
+                inbound_ports: Ports::Only(vec![80, 443]),
+                ..usual()
+            },
+        ),
+        (
+            "outbound by range and port",
+            Settings {
+                ipv6: true,
+                outbound_ranges: ranges("10.0.0.0/8,127.255.1.0/24,fd00::/8"),
+                outbound_ranges_excluded: list("10.1.0.0/16,127.255.1.9,fd01::/16"),
+                outbound_ports: Ports::Only(vec![9000]),
+                outbound_ports_excluded: vec![53, 3306],
+                ..usual()
+            },
+        ),
+        (
+            "every outbound port",
+            Settings {
+                outbound_ports: Ports::All,
+                ..usual()
+            },
+        ),
+        (
+            "several owners",
+            Settings {
+                proxy_uids: vec![1337, 1338],
+                proxy_gids: vec![7],
+                ..usual()
+            },
+        ),
+        (
+            "interfaces",
+            Settings {
+                interfaces_excluded: vec!["eth-x.1@y".into()],
+                virtual_interfaces: vec!["vm0".into()],
+                ..usual()
+            },
+        ),
+    ];
+    let checks = in_namespace(move || {
+        for (name, settings) in cases {
+            let rules = ruleset(&settings);
+            apply(&rules).unwrap_or_else(|error| panic!("{name}: {error}\n{rules}"));
+        }
+        assert!(apply("nonsense").is_err());
+    });
+    checks.join().expect("the rules");
 }
 
 /// A query to the server of resolv.conf is answered by the agent, and seems to come from the server.
