@@ -74,8 +74,13 @@ pub struct Lowerer {
 }
 
 impl Lowerer {
+    /// Without any objects, with Istio's default settings.
+    pub fn new(config_cluster: ClusterId) -> Self {
+        Self::with_settings(Settings::new(config_cluster))
+    }
+
     /// Without any objects.
-    pub fn new(settings: Settings) -> Self {
+    pub fn with_settings(settings: Settings) -> Self {
         let mesh = mesh_config::mesh(
             &settings.config_cluster,
             &settings.mesh_config,
@@ -122,7 +127,7 @@ impl Lowerer {
         settings: Settings,
         objects: impl IntoIterator<Item = (ClusterId, Resource)>,
     ) -> Self {
-        let mut lowerer = Self::new(settings);
+        let mut lowerer = Self::with_settings(settings);
         for (cluster, resource) in objects {
             lowerer.apply(Change {
                 source: SourceId::new(cluster.0),
@@ -155,7 +160,7 @@ impl Lowerer {
         if !self.sources.contains_key(&cluster) {
             // A new cluster changes the order of precedence of all.
             self.sources.insert(cluster.clone(), Source::default());
-            self.dirty.mark(&[Topic::Services, Topic::Namespaces]);
+            self.dirty = Dirty::all();
         }
         if let (Some(kind), Some(version)) = (change.event.kind(), change.version)
             && let Some(source) = self.sources.get_mut(&cluster)
