@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::controllers;
 use crate::dir::{LabDir, Lock};
+use crate::dns;
 use crate::kubeconfig;
 use crate::net::{Forwarder, LabNet, Node, NodeNet, Target, plan};
 use crate::pods::{self, Dirs, Images, NodeContext};
@@ -275,6 +276,16 @@ fn start_controllers(client: &Client, net: &NodeNet, stop: &CancellationToken) {
         apiserver: SocketAddrV4::new(net.node_ip, NODE_PORT),
     };
     tokio::spawn(controllers::run(settings, stop.clone()));
+    let settings = dns::Settings {
+        client: client.clone(),
+        net: net.clone(),
+    };
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        if let Err(error) = dns::run(settings, stop).await {
+            tracing::error!(%error, "cluster DNS does not run");
+        }
+    });
 }
 
 /// A port on this machine's loopback that leads to the cluster's ingress gateway once it has an address.

@@ -45,7 +45,7 @@ pub(super) async fn run(args: LogsArgs) -> anyhow::Result<ExitCode> {
         }
         (Some(_), None) => bail!("name a pod or deployment, as NAMESPACE/NAME"),
         (None, _) => vec![
-            ("lab".to_string(), dir.logs().join("lab.log")),
+            ("lab".to_string(), dir.up_log()),
             ("apiserver".to_string(), dir.logs().join("apiserver.log")),
         ],
     };

@@ -81,7 +81,9 @@ fn check(args: &UpArgs) -> Result<(), WrongUse> {
             return refuse("--topology multi-primary is not built yet; there is: replicated, none");
         }
         Topology::PrimaryRemote => {
-            return refuse("--topology primary-remote is not built yet; there is: replicated, none");
+            return refuse(
+                "--topology primary-remote is not built yet; there is: replicated, none",
+            );
         }
         Topology::External => {
             return refuse("--topology external is not built yet; there is: replicated, none");

@@ -95,18 +95,16 @@ async fn install_one(
         .await
         .with_context(in_cluster)?;
 
-    let manifest = own_command(
-        exe,
-        &[
-            "manifest",
-            "generate",
-            "--profile",
-            "replicated",
-            "--cluster-id",
-            name,
-        ],
-    )
-    .await?;
+    let cluster_id = format!("clusterID={name}");
+    let generate = [
+        "manifest",
+        "generate",
+        "--profile",
+        "replicated",
+        "--set",
+        &cluster_id,
+    ];
+    let manifest = own_command(exe, &generate).await?;
     let count = applier
         .apply("the mesh's manifest", &manifest, &Values::new())
         .await
