@@ -9,7 +9,7 @@ use super::Call;
 use super::discovery::{hash, with_etag};
 use crate::cluster::Cluster;
 use crate::http::{Answer, full, text};
-use crate::kinds::Catalog;
+use crate::kinds::{Catalog, Kind};
 use crate::schema::Schemas;
 use crate::status::ApiError;
 
@@ -100,7 +100,12 @@ pub fn document(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answe
         custom.map(|custom| custom.spec.clone()).collect()
     };
     let refs: Vec<&Value> = specs.iter().map(|spec| &**spec).collect();
-    let body = Schemas::builtin().openapi_v3(group, version, &refs);
+    let mut body = Schemas::builtin().openapi_v3(group, version, &refs);
+    for kind in catalog.kinds_of(group, version).filter(|kind| kind.custom.is_none() && !kind.served_as_stored()) {
+        if !body["paths"].as_object().is_some_and(|paths| paths.keys().any(|path| path.ends_with(&*kind.plural))) {
+            add_stored(&mut body, kind);
+        }
+    }
     let mut answer = with_etag(call, "application/json", body.to_string());
     if !asked.is_empty() {
         // The document of a hash never changes.
@@ -108,6 +113,43 @@ pub fn document(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answe
         answer.headers_mut().insert(header::CACHE_CONTROL, forever);
     }
     Ok(answer)
+}
+
+/// Describes a kind as the one that it is stored as, under its own name and paths.
+fn add_stored(document: &mut Value, kind: &Kind) {
+    let mut stored = Schemas::builtin().openapi_v3(&kind.storage_group, &kind.storage_version, &[]);
+    let from = format!("/apis/{}/{}/", kind.storage_group, kind.storage_version);
+    let to = format!("/apis/{}/{}/", kind.group, kind.version);
+    rename(&mut stored, kind);
+    let is_of = |path: &str| path.split('/').any(|part| *part == *kind.plural);
+    if let Some(Value::Object(paths)) = stored.get_mut("paths").map(Value::take) {
+        for (path, operations) in paths.into_iter().filter(|(path, _)| is_of(path)) {
+            document["paths"][path.replace(&from, &to)] = operations;
+        }
+    }
+    if let Some(Value::Object(schemas)) = stored.pointer_mut("/components/schemas").map(Value::take) {
+        for (name, schema) in schemas {
+            document["components"]["schemas"][name] = schema;
+        }
+    }
+}
+
+/// Replaces the stored kind's group and version by the served ones wherever they name the kind.
+fn rename(value: &mut Value, kind: &Kind) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, kind)),
+        Value::Object(fields) => {
+            let names_it = fields.get("group").is_some_and(|group| *group == *kind.storage_group)
+                && fields.get("version").is_some_and(|version| *version == *kind.storage_version)
+                && fields.get("kind").is_some_and(|name| *name == *kind.kind);
+            if names_it {
+                fields.insert("group".into(), (&*kind.group).into());
+                fields.insert("version".into(), (&*kind.version).into());
+            }
+            fields.values_mut().for_each(|field| rename(field, kind));
+        }
+        _ => {}
+    }
 }
 
 /// OpenAPI v2 is not served; clients that read v3 do not ask for it.

@@ -215,8 +215,8 @@ pub const ROWS: &[Row] = &[
     cluster(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations", "prioritylevelconfiguration")
         .status()
         .generation(),
+    // Without a short name: `deploy` means the one of apps.
     namespaced("extensions", "v1beta1", "Deployment", "deployments", "deployment")
-        .short(&["deploy"])
         .status()
         .scale()
         .generation()

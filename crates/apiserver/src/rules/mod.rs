@@ -20,7 +20,15 @@ const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 pub fn before_create(kind: &Kind, object: &mut Value) {
     let name = meta(object, "name").to_owned();
     match kind.resource.as_str() {
-        "namespaces" => label_namespace(object, &name),
+        "namespaces" => {
+            label_namespace(object, &name);
+            // An empty spec is nothing that somebody wrote.
+            if let Some(fields) = object.as_object_mut()
+                && fields.get("spec").and_then(Value::as_object).is_some_and(Map::is_empty)
+            {
+                fields.remove("spec");
+            }
+        }
         "secrets" => secrets::fold_string_data(object),
         _ => {}
     }

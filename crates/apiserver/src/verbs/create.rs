@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::prepare::{WriteOptions, check_identity, clean_meta, judge_fields, track};
+use super::prepare::{WriteOptions, check_identity, check_types, clean_meta, judge_fields, track};
 use super::{Outcome, Request};
 use crate::admission;
 use crate::http::Decoded;
@@ -29,6 +29,7 @@ pub async fn create(request: &Request<'_>, body: Decoded, options: &WriteOptions
     issues.extend(kind.prune(&mut object));
     let mut warnings = Vec::new();
     judge_fields(kind, issues, options.validation, &mut warnings)?;
+    check_types(kind, &object)?;
     if !meta(&object, "resourceVersion").is_empty() {
         let message = "resourceVersion should not be set on objects to be created";
         return Err(ApiError::new(500, "InternalError", message));

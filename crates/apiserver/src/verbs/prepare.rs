@@ -170,6 +170,24 @@ pub fn judge_fields(
     )))
 }
 
+/// Checks that every field of a built-in kind holds the type of value that it is declared with.
+///
+/// # Errors
+/// 400 naming the first that does not.
+pub fn check_types(kind: &Kind, object: &Value) -> Result<(), ApiError> {
+    let found = match &kind.custom {
+        Some(_) => None,
+        None => Schemas::builtin().type_error(kind.work_gvk(), object),
+    };
+    match found {
+        None => Ok(()),
+        Some(why) => Err(ApiError::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {why}",
+            kind.kind, kind.version, kind.kind
+        ))),
+    }
+}
+
 /// Checks that a body is of the kind and in the place that the path says.
 ///
 /// # Errors
@@ -185,14 +203,13 @@ pub fn check_identity(request: &Request<'_>, object: &mut Value) -> Result<(), A
     }
     let expected = kind.api_version();
     if (!body_kind.is_empty() && *body_kind != *kind.kind) || (!api_version.is_empty() && api_version != expected) {
-        let (group, version) = crate::kinds::split_api_version(&api_version);
+        let (_, version) = crate::kinds::split_api_version(&api_version);
         if kind.custom.is_some() || body_kind == *kind.kind {
             return Err(ApiError::bad_request(format!(
                 "the API version in the data ({api_version}) does not match the expected API version ({expected})"
             )));
         }
         let internal = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() };
-        let _ = group;
         return Err(ApiError::bad_request(format!(
             "{body_kind} in version {version:?} cannot be handled as a {0}: converting ({version}.{body_kind}) to \
              ({internal}.{0}): unknown conversion",
@@ -206,9 +223,9 @@ pub fn check_identity(request: &Request<'_>, object: &mut Value) -> Result<(), A
     let namespace = meta(object, "namespace").to_owned();
     if kind.namespaced() {
         if !namespace.is_empty() && namespace != request.namespace {
-            return Err(ApiError::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )));
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
         set_meta(object, "namespace", request.namespace.as_str());
     } else {

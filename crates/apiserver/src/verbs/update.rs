@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::create::{Tracking, create, create_prepared, decoded};
-use super::prepare::{WriteOptions, check_identity, clean_meta, judge_fields, track};
+use super::prepare::{WriteOptions, check_identity, check_types, clean_meta, judge_fields, track};
 use super::{Outcome, Request};
 use crate::admission;
 use crate::kinds::Kind;
@@ -70,6 +70,7 @@ pub async fn update(
         let mut issues = duplicates.clone();
         issues.extend(kind.prune(&mut new));
         judge_fields(kind, issues, options.validation, &mut warnings)?;
+        check_types(kind, &new)?;
         match finish(request, &stored, new, part, options, warnings, Tracking::Record).await? {
             Some(outcome) => return Ok(outcome),
             None => continue,
@@ -100,7 +101,14 @@ pub async fn apply(
     kind.to_work(&mut applied);
     let mut warnings = Vec::new();
     let mut issues = duplicates;
-    issues.extend(kind.prune(&mut applied));
+    let mut pruned = applied.clone();
+    let unknown = kind.prune(&mut pruned);
+    check_types(kind, &pruned)?;
+    // Pruning also drops empty maps and lists, but applying one is owning it.
+    if !unknown.is_empty() {
+        applied = pruned;
+    }
+    issues.extend(unknown);
     judge_fields(kind, issues, options.validation, &mut warnings)?;
     for _ in 0..ATTEMPTS {
         let now = timestamp(request.cluster.now());
@@ -115,8 +123,9 @@ pub async fn apply(
         } else if !meta(&applied, "resourceVersion").is_empty() {
             return Err(ApiError::conflict(kind, &request.name));
         }
-        let merged = managed::apply(kind.schema_ref(), live.as_ref(), &applied, writer, options.force)
+        let mut merged = managed::apply(kind.schema_ref(), live.as_ref(), &applied, writer, options.force)
             .map_err(apply_refused)?;
+        kind.prune(&mut merged);
         match &stored {
             Some(stored) => {
                 match finish(request, stored, merged, part, options, warnings.clone(), Tracking::Done).await? {
