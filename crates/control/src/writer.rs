@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hawser_api::mesh::{MeshConfig, MeshNetworks};
 use hawser_api::{Change, Event, Kind, SourceId, Timestamp};
-use hawser_lower::{Lowerer, Settings};
+use hawser_lower::Lowerer;
 use hawser_model::{ClusterId, Hostname, Snapshot};
 use hawser_serve::{Scope, View};
 use hawser_translate::Translator;
@@ -50,7 +50,7 @@ impl Writer {
     /// A writer that publishes once all of `kinds` of `source` have been listed.
     pub fn new(config_cluster: ClusterId, source: &SourceId, kinds: &[Kind]) -> Self {
         Self {
-            lowerer: Lowerer::new(Settings::new(config_cluster)),
+            lowerer: Lowerer::new(config_cluster),
             awaited: kinds.iter().map(|k| (source.clone(), *k)).collect(),
             last: None,
             sequence: 0,
@@ -117,7 +117,7 @@ impl Writer {
         };
         let translator = Arc::new(match &self.last {
             None => Translator::new(Arc::clone(&snapshot)),
-            Some((_, translator)) => translator.next(Arc::clone(&snapshot)),
+            Some((_, translator)) => Translator::next(translator, Arc::clone(&snapshot)),
         });
         self.sequence += 1;
         self.last = Some((Arc::clone(&snapshot), Arc::clone(&translator)));

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod ca;
-mod envoy_patch;
 mod manifest;
 mod service_dns;
 mod translate;

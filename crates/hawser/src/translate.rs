@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use hawser_api::{Change, Event, SourceId};
-use hawser_lower::Lowerer;
+use hawser_lower::{Lowerer, Settings};
 use hawser_model::{ClusterId, Str};
 use hawser_translate::Resource;
 use prost::Message;
@@ -60,11 +60,12 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
     if !args.clusters.iter().any(|(id, _)| *id == own) {
         bail!("--control-plane {own}: no --cluster of that name is given");
     }
-    let mut lowerer = Lowerer::new(ClusterId::new(&own));
     let mut errors = Vec::new();
-    let mesh = settings(args.mesh_config.as_deref(), hawser_control::settings::mesh_config)?;
-    let networks = settings(args.mesh_networks.as_deref(), hawser_control::settings::mesh_networks)?;
-    lowerer.set_mesh(mesh, networks);
+    let mut lowerer = Lowerer::with_settings(Settings {
+        mesh_config: settings(args.mesh_config.as_deref(), hawser_control::settings::mesh_config)?,
+        mesh_networks: settings(args.mesh_networks.as_deref(), hawser_control::settings::mesh_networks)?,
+        ..Settings::new(ClusterId::new(&own))
+    });
     for (id, file) in args.clusters.iter().filter(|(id, _)| seen(id)) {
         read_cluster(id, Path::new(file), &mut lowerer, &mut errors)?;
     }

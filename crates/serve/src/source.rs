@@ -47,3 +47,22 @@ impl Scope {
 pub fn host_of(cluster: &str) -> Option<&str> {
     cluster.splitn(4, '|').nth(3).or_else(|| cluster.splitn(4, "_.").nth(3))
 }
+
+impl Source for hawser_translate::Translator {
+    fn resources(&self, proxy: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Vec<Arc<Resource>> {
+        let named = |all: std::collections::BTreeMap<Str, Arc<Resource>>| -> Vec<Arc<Resource>> {
+            all.into_values().filter(|r| names.is_none_or(|n| n.contains(&r.name))).collect()
+        };
+        match (kind, names) {
+            (Kind::Cluster, _) => named(self.clusters(proxy)),
+            (Kind::Listener, _) => named(self.listeners(proxy)),
+            (Kind::Endpoint, Some(names)) => self.endpoints(proxy, names).into_values().collect(),
+            (Kind::Route, Some(names)) => self.routes(proxy, names).into_values().collect(),
+            // Nobody asks for all endpoints or routes but a dump of the configuration.
+            (Kind::Endpoint, None) => self.all(proxy).endpoints.into_values().collect(),
+            (Kind::Route, None) => self.all(proxy).routes.into_values().collect(),
+            (Kind::NameTable, _) => self.names(proxy).into_iter().collect(),
+            (Kind::Secret | Kind::Extension, _) => Vec::new(),
+        }
+    }
+}
