@@ -4,6 +4,7 @@ pub mod apps;
 pub mod change;
 pub mod core;
 pub mod crd;
+mod define;
 pub mod extensions;
 pub mod gateway_api;
 pub mod kinds;

@@ -119,6 +119,18 @@ pub fn parse(name: &str, json: &Value) -> Result<DynamicMessage, JsonError> {
     })
 }
 
+/// As [`parse`], letting unknown fields pass: what a newer or an older Envoy might know.
+pub fn parse_lenient(name: &str, json: &Value) -> Result<DynamicMessage, JsonError> {
+    let descriptor = descriptor(name)?;
+    let options = prost_reflect::DeserializeOptions::new().deny_unknown_fields(false);
+    DynamicMessage::deserialize_with_options(descriptor, json, &options).map_err(|source| {
+        JsonError::Parse {
+            name: name.to_owned(),
+            source,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -286,7 +286,7 @@ fn is_prime(n: u64) -> bool {
                 && (3..)
                     .step_by(2)
                     .take_while(|f| f * f <= n)
-                    .all(|f| n % f != 0)))
+                    .all(|f| !n.is_multiple_of(f))))
 }
 
 fn locality_lb(c: &mut Check, lb: &LocalityLoadBalancerSetting, outlier: bool) {

@@ -8,6 +8,7 @@ mod destination_rule;
 mod envoy_filter;
 mod extensions;
 mod gateway;
+mod http_route;
 pub mod names;
 mod policy;
 pub mod re2;
@@ -88,7 +89,7 @@ impl Report {
 pub fn check_document(mut value: Value, namespace: &str) -> Report {
     set_namespace(&mut value, namespace);
     let schema_faults = schema_faults(&value);
-    let (resource, object, mut faults) = match parse(value) {
+    let (resource, object, faults) = match parse(value) {
         Ok(parsed) => {
             let object = parsed.resource.object_ref();
             (Some(parsed.resource), object, parsed.faults)
@@ -101,22 +102,19 @@ pub fn check_document(mut value: Value, namespace: &str) -> Report {
             };
         }
     };
-    for fault in schema_faults {
-        // One mistake, one message: the type's fault says more than the schema's.
-        if !faults.iter().any(|f| f.path == fault.path) {
-            faults.push(fault);
-        }
-    }
     let mut findings: Vec<Finding> = faults
         .into_iter()
         .map(|fault| from_fault(fault, &object))
         .collect();
-    for finding in resource.iter().flat_map(validate) {
+    findings.extend(resource.iter().flat_map(validate));
+    for fault in schema_faults {
+        // One mistake, one message: Istio's rules and the types say more than the schema.
+        let said = |f: &Finding| f.path == fault.path || is_child(&f.path, &fault.path);
         if !findings
             .iter()
-            .any(|f| f.path == finding.path && f.severity == finding.severity)
+            .any(|f| f.severity == Severity::Error && said(f))
         {
-            findings.push(finding);
+            findings.push(from_fault(fault, &object));
         }
     }
     Report {
@@ -124,6 +122,16 @@ pub fn check_document(mut value: Value, namespace: &str) -> Report {
         findings,
         unknown: None,
     }
+}
+
+/// Whether `path` names a field or an item of what `parent` names, or a field of an item.
+fn is_child(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent).is_some_and(|rest| {
+        let item = rest.strip_prefix('[').and_then(|r| r.split_once(']'));
+        let rest = item.map_or(rest, |(_, after)| after);
+        let field = rest.strip_prefix('.').unwrap_or(rest);
+        path.len() > parent.len() && !field.contains(['.', '['])
+    })
 }
 
 /// An object without a namespace belongs to the one that the user is in.
