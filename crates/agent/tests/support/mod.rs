@@ -1,7 +1,5 @@
 //! A control plane for tests: a CA, and discovery that always gives the same few resources.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
