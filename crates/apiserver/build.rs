@@ -105,13 +105,28 @@ fn json_types(root: &Path) -> Result<BTreeMap<String, JsonType>> {
                 .find(|l| l.trim_start().starts_with(&format!("const {name}:")))?;
             Some(line.split('"').nth(1)?.to_owned())
         };
-        let names = (constant("GROUP"), constant("VERSION"), constant("KIND"), constant("URL_PATH_SEGMENT"));
+        let names = (
+            constant("GROUP"),
+            constant("VERSION"),
+            constant("KIND"),
+            constant("URL_PATH_SEGMENT"),
+        );
         let kind = match names {
-            (Some(group), Some(version), Some(kind), Some(plural)) => Some([group, version, kind, plural]),
+            (Some(group), Some(version), Some(kind), Some(plural)) => {
+                Some([group, version, kind, plural])
+            }
             _ => None,
         };
         let namespaced = source.contains("type Scope = crate::NamespaceResourceScope;");
-        types.insert(name.to_owned(), JsonType { schema, kind, namespaced, ..JsonType::default() });
+        types.insert(
+            name.to_owned(),
+            JsonType {
+                schema,
+                kind,
+                namespaced,
+                ..JsonType::default()
+            },
+        );
     }
     if types.len() < 300 {
         bail!("only {} types found in {}", types.len(), root.display());
@@ -444,7 +459,14 @@ fn table(types: &BTreeMap<String, JsonType>) -> (Value, Value) {
     for (name, json_type) in types {
         let schema = &json_type.schema;
         if let Some([group, version, kind, plural]) = &json_type.kind {
-            kinds.push(json!([group, version, kind, name, plural, json_type.namespaced]));
+            kinds.push(json!([
+                group,
+                version,
+                kind,
+                name,
+                plural,
+                json_type.namespaced
+            ]));
         }
         let mut described = Map::new();
         if let Some(text) = schema.get("description") {

@@ -141,13 +141,20 @@ impl Schemas {
             .into_iter()
             .map(|(name, ty)| read_type(name, ty, &by_name))
             .collect();
-        let kinds = raw
-            .kinds
-            .into_iter()
-            .filter_map(|(group, version, kind, name, plural, namespaced)| {
-                let ty = *by_name.get(&name)?;
-                Some(((group, version, kind), BuiltinKind { ty, plural, namespaced }))
-            });
+        let kinds =
+            raw.kinds
+                .into_iter()
+                .filter_map(|(group, version, kind, name, plural, namespaced)| {
+                    let ty = *by_name.get(&name)?;
+                    Some((
+                        (group, version, kind),
+                        BuiltinKind {
+                            ty,
+                            plural,
+                            namespaced,
+                        },
+                    ))
+                });
         Schemas {
             types,
             kinds: kinds.collect(),
@@ -180,8 +187,15 @@ impl Schemas {
     }
 
     /// The built-in kinds of a group version.
-    pub(crate) fn kinds_of(&self, group: &str, version: &str) -> impl Iterator<Item = (&str, &BuiltinKind)> {
-        let of = self.kinds.iter().filter(move |(k, _)| k.0 == group && k.1 == version);
+    pub(crate) fn kinds_of(
+        &self,
+        group: &str,
+        version: &str,
+    ) -> impl Iterator<Item = (&str, &BuiltinKind)> {
+        let of = self
+            .kinds
+            .iter()
+            .filter(move |(k, _)| k.0 == group && k.1 == version);
         of.map(|(k, kind)| (k.2.as_str(), kind))
     }
 

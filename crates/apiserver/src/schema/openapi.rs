@@ -24,15 +24,26 @@ impl Schemas {
         let mut paths = Map::new();
         for (name, kind) in self.kinds_of(group, version) {
             wanted.insert(kind.ty);
-            let described = Described { kind: name, plural: &kind.plural, namespaced: kind.namespaced };
+            let described = Described {
+                kind: name,
+                plural: &kind.plural,
+                namespaced: kind.namespaced,
+            };
             operations(&mut paths, group, version, &described);
         }
         for spec in crds {
             let kind = text(spec, &["names", "kind"]);
             let plural = text(spec, &["names", "plural"]);
-            let described = Described { kind, plural, namespaced: text(spec, &["scope"]) != "Cluster" };
+            let described = Described {
+                kind,
+                plural,
+                namespaced: text(spec, &["scope"]) != "Cluster",
+            };
             operations(&mut paths, group, version, &described);
-            schemas.insert(format!("{}.{version}.{kind}", reversed(group)), custom(spec, group, version, kind));
+            schemas.insert(
+                format!("{}.{version}.{kind}", reversed(group)),
+                custom(spec, group, version, kind),
+            );
             wanted.extend(self.named(OBJECT_META));
         }
         let mut open: Vec<TypeId> = wanted.iter().copied().collect();
@@ -56,16 +67,31 @@ impl Schemas {
     }
 
     fn definition(&self, id: TypeId, group: &str, version: &str) -> Value {
-        let Some(ty) = self.get(id) else { return json!({}) };
+        let Some(ty) = self.get(id) else {
+            return json!({});
+        };
         let described = texts().get(&ty.name);
-        let about = |field: &str| described.and_then(|d| d.get(field)).cloned().unwrap_or_default();
+        let about = |field: &str| {
+            described
+                .and_then(|d| d.get(field))
+                .cloned()
+                .unwrap_or_default()
+        };
         let mut properties = Map::new();
         for (name, field) in &ty.fields {
             properties.insert(name.clone(), self.property(field, about(name)));
         }
-        let required: Vec<&String> = ty.fields.iter().filter(|(_, f)| f.required).map(|(name, _)| name).collect();
-        let mut definition = json!({ "type": "object", "description": about(""), "properties": properties });
-        let Some(map) = definition.as_object_mut() else { return definition };
+        let required: Vec<&String> = ty
+            .fields
+            .iter()
+            .filter(|(_, f)| f.required)
+            .map(|(name, _)| name)
+            .collect();
+        let mut definition =
+            json!({ "type": "object", "description": about(""), "properties": properties });
+        let Some(map) = definition.as_object_mut() else {
+            return definition;
+        };
         if !required.is_empty() {
             map.insert("required".to_owned(), json!(required));
         }
@@ -80,7 +106,9 @@ impl Schemas {
 
     fn property(&self, field: &Field, description: String) -> Value {
         let mut schema = self.schema(&field.ty);
-        let Some(map) = schema.as_object_mut() else { return schema };
+        let Some(map) = schema.as_object_mut() else {
+            return schema;
+        };
         if let Some(reference) = map.remove("$ref") {
             // Nothing else may stand beside a reference.
             map.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
@@ -100,11 +128,18 @@ impl Schemas {
             }
         };
         if let Some(sharing) = sharing {
-            let name = if is_list { "x-kubernetes-list-type" } else { "x-kubernetes-map-type" };
+            let name = if is_list {
+                "x-kubernetes-list-type"
+            } else {
+                "x-kubernetes-map-type"
+            };
             map.insert(name.to_owned(), sharing.into());
         }
         if let Some(key) = &field.patch_key {
-            map.insert("x-kubernetes-patch-merge-key".to_owned(), key.as_str().into());
+            map.insert(
+                "x-kubernetes-patch-merge-key".to_owned(),
+                key.as_str().into(),
+            );
         }
         let strategy = match (field.patch_merge, field.retain_keys) {
             (true, true) => "merge,retainKeys",
@@ -126,7 +161,9 @@ impl Schemas {
             Ty::Bytes => json!({ "type": "string", "format": "byte" }),
             Ty::Time | Ty::MicroTime => json!({ "type": "string", "format": "date-time" }),
             Ty::Quantity => json!({ "oneOf": [{ "type": "string" }, { "type": "number" }] }),
-            Ty::IntOrString => json!({ "format": "int-or-string", "oneOf": [{ "type": "integer" }, { "type": "string" }] }),
+            Ty::IntOrString => {
+                json!({ "format": "int-or-string", "oneOf": [{ "type": "integer" }, { "type": "string" }] })
+            }
             Ty::Any => json!({ "type": "object" }),
             Ty::SchemaOrBool | Ty::SchemaOrArray | Ty::SchemaOrStrings => json!({}),
             Ty::Ref(id) => match self.get(*id) {
@@ -164,10 +201,19 @@ fn reversed(group: &str) -> String {
 /// A custom kind's schema, with what every object has.
 fn custom(spec: &Value, group: &str, version: &str, kind: &str) -> Value {
     let versions = spec.get("versions").and_then(Value::as_array);
-    let found = versions.into_iter().flatten().find(|v| text(v, &["name"]) == version);
-    let schema = found.and_then(|v| v.pointer("/schema/openAPIV3Schema")).cloned();
-    let mut schema = schema.filter(Value::is_object).unwrap_or_else(|| json!({ "type": "object" }));
-    let Some(map) = schema.as_object_mut() else { return schema };
+    let found = versions
+        .into_iter()
+        .flatten()
+        .find(|v| text(v, &["name"]) == version);
+    let schema = found
+        .and_then(|v| v.pointer("/schema/openAPIV3Schema"))
+        .cloned();
+    let mut schema = schema
+        .filter(Value::is_object)
+        .unwrap_or_else(|| json!({ "type": "object" }));
+    let Some(map) = schema.as_object_mut() else {
+        return schema;
+    };
     let meta = json!({ "allOf": [{ "$ref": format!("#/components/schemas/{OBJECT_META}") }] });
     let properties = map.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {
@@ -182,9 +228,22 @@ fn custom(spec: &Value, group: &str, version: &str, kind: &str) -> Value {
 
 /// The paths at which a kind can be read and written. Clients look here for a kind's plural and for the parameters
 /// that the server understands.
-fn operations(paths: &mut Map<String, Value>, group: &str, version: &str, described: &Described<'_>) {
-    let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-    let place = if described.namespaced { "/namespaces/{namespace}" } else { "" };
+fn operations(
+    paths: &mut Map<String, Value>,
+    group: &str,
+    version: &str,
+    described: &Described<'_>,
+) {
+    let root = if group.is_empty() {
+        format!("/api/{version}")
+    } else {
+        format!("/apis/{group}/{version}")
+    };
+    let place = if described.namespaced {
+        "/namespaces/{namespace}"
+    } else {
+        ""
+    };
     let collection = format!("{root}{place}/{}", described.plural);
     let operation = |action: &str, parameters: &[&str]| {
         let parameters: Vec<Value> = parameters
@@ -220,5 +279,8 @@ fn operations(paths: &mut Map<String, Value>, group: &str, version: &str, descri
 
 fn pascal(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|c| c.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
+    chars
+        .next()
+        .map(|c| c.to_ascii_uppercase().to_string() + chars.as_str())
+        .unwrap_or_default()
 }

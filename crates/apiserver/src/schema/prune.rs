@@ -25,6 +25,30 @@ impl Schemas {
         self.prune_struct(id, object, &mut String::new(), &mut Vec::new(), 0);
     }
 
+    /// Writes quantities in their canonical form, so that equal ones do not differ.
+    pub(crate) fn canonical_quantities(&self, ty: &Ty, value: &mut Value, depth: usize) {
+        match (ty, value) {
+            _ if depth > DEPTH => {}
+            (Ty::Quantity, value) => canonical(value),
+            (Ty::Ref(id), Value::Object(map)) => {
+                for (name, value) in map {
+                    if let Some(field) = self.get(*id).and_then(|ty| ty.fields.get(name)) {
+                        self.canonical_quantities(&field.ty, value, depth + 1);
+                    }
+                }
+            }
+            (Ty::List(item), Value::Array(list)) => {
+                list.iter_mut()
+                    .for_each(|value| self.canonical_quantities(item, value, depth + 1));
+            }
+            (Ty::Map(item), Value::Object(map)) => {
+                map.values_mut()
+                    .for_each(|value| self.canonical_quantities(item, value, depth + 1));
+            }
+            _ => {}
+        }
+    }
+
     /// Prunes only `metadata`, which every kind has.
     pub(crate) fn prune_metadata(&self, object: &mut Value, issues: &mut Vec<FieldIssue>) {
         let id = self.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
@@ -77,16 +101,7 @@ impl Schemas {
     ) {
         match ty {
             Ty::Ref(id) => self.prune_struct(*id, value, path, issues, depth),
-            Ty::Quantity => {
-                let written = match &*value {
-                    Value::String(text) => Quantity::parse(text),
-                    Value::Number(number) => Quantity::parse(&number.to_string()),
-                    _ => None,
-                };
-                if let Some(quantity) = written {
-                    *value = Value::String(quantity.canonical());
-                }
-            }
+            Ty::Quantity => canonical(value),
             Ty::List(item) if has_structs(item) => {
                 for (i, value) in value.as_array_mut().into_iter().flatten().enumerate() {
                     let length = path.len();
@@ -217,6 +232,18 @@ impl Schemas {
             }
             _ => "interface {}".to_owned(),
         }
+    }
+}
+
+/// Writes a quantity in its canonical form.
+fn canonical(value: &mut Value) {
+    let quantity = match &*value {
+        Value::String(text) => Quantity::parse(text),
+        Value::Number(number) => Quantity::parse(&number.to_string()),
+        _ => None,
+    };
+    if let Some(quantity) = quantity {
+        *value = Value::String(quantity.canonical());
     }
 }
 

@@ -52,7 +52,11 @@ fn present<'a>(map: &'a mut Object, name: &str) -> Option<&'a mut Object> {
 
 /// The objects in list `name`.
 fn each<'a>(map: &'a mut Object, name: &str) -> impl Iterator<Item = &'a mut Object> {
-    map.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+    map.get_mut(name)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
 }
 
 fn string<'a>(map: &'a Object, name: &str) -> &'a str {
@@ -63,7 +67,9 @@ impl Schemas {
     /// Fills in what the real server fills in at creation and update; custom kinds have their own defaults.
     pub fn default(&self, kind: KindRef<'_>, value: &mut Value) {
         let name = text(value, &["metadata", "name"]).to_owned();
-        let Some(map) = value.as_object_mut() else { return };
+        let Some(map) = value.as_object_mut() else {
+            return;
+        };
         match (kind.group, kind.kind) {
             ("", "Pod") => pods::pod(map),
             ("", "Service") => service(map),
@@ -77,51 +83,71 @@ impl Schemas {
                     set(spec, "persistentVolumeReclaimPolicy", "Retain");
                     set(spec, "volumeMode", "Filesystem");
                 });
-                with(object(map, "status"), |status| set(status, "phase", "Pending"));
+                with(object(map, "status"), |status| {
+                    set(status, "phase", "Pending")
+                });
             }
             ("", "Node") => with(object(map, "spec"), |_| {}),
             ("", "ResourceQuota") => with(object(map, "spec"), |_| {}),
             ("", "PodTemplate") => pods::template(map),
-            ("", "ReplicationController") | ("apps", "ReplicaSet") => with(object(map, "spec"), |spec| {
-                set(spec, "replicas", 1);
-                pods::template(spec);
-            }),
+            ("", "ReplicationController") | ("apps", "ReplicaSet") => {
+                with(object(map, "spec"), |spec| {
+                    set(spec, "replicas", 1);
+                    pods::template(spec);
+                })
+            }
             ("apps", "Deployment") => with(object(map, "spec"), deployment),
             ("apps", "StatefulSet") => with(object(map, "spec"), stateful_set),
             ("apps", "DaemonSet") => with(object(map, "spec"), daemon_set),
             ("batch", "Job") => with(object(map, "spec"), job),
             ("batch", "CronJob") => with(object(map, "spec"), cron_job),
-            ("autoscaling", "HorizontalPodAutoscaler") => with(object(map, "spec"), |spec| autoscaler(spec, kind.version)),
+            ("autoscaling", "HorizontalPodAutoscaler") => {
+                with(object(map, "spec"), |spec| autoscaler(spec, kind.version))
+            }
             ("discovery.k8s.io", "EndpointSlice") => {
                 each(map, "ports").for_each(|port| set(port, "name", ""));
                 protocols(map, "ports");
             }
             ("networking.k8s.io", "NetworkPolicy") => with(object(map, "spec"), network_policy),
             ("networking.k8s.io", "IngressClass") => {
-                with(object(map, "spec"), |s| with(present(s, "parameters"), |p| set(p, "scope", "Cluster")));
+                with(object(map, "spec"), |s| {
+                    with(present(s, "parameters"), |p| set(p, "scope", "Cluster"))
+                });
             }
             ("networking.k8s.io", "Ingress") => {
                 with(object(map, "spec"), |_| {});
-                with(object(map, "status"), |status| set(status, "loadBalancer", json!({})));
+                with(object(map, "status"), |status| {
+                    set(status, "loadBalancer", json!({}))
+                });
             }
             ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding(map),
             ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => set(map, "rules", Value::Null),
             ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => webhooks(map, true),
-            ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => webhooks(map, false),
-            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => with(object(map, "spec"), |spec| {
-                set(spec, "failurePolicy", "Fail");
-                with(present(spec, "matchConstraints"), match_resources);
-            }),
-            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
-                with(object(map, "spec"), |s| with(present(s, "matchResources"), match_resources));
+            ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
+                webhooks(map, false)
             }
-            ("scheduling.k8s.io", "PriorityClass") => set(map, "preemptionPolicy", "PreemptLowerPriority"),
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+                with(object(map, "spec"), |spec| {
+                    set(spec, "failurePolicy", "Fail");
+                    with(present(spec, "matchConstraints"), match_resources);
+                })
+            }
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+                with(object(map, "spec"), |s| {
+                    with(present(s, "matchResources"), match_resources)
+                });
+            }
+            ("scheduling.k8s.io", "PriorityClass") => {
+                set(map, "preemptionPolicy", "PreemptLowerPriority")
+            }
             ("storage.k8s.io", "StorageClass") => {
                 set(map, "reclaimPolicy", "Delete");
                 set(map, "volumeBindingMode", "Immediate");
             }
             ("apiregistration.k8s.io", "APIService") => {
-                with(object(map, "spec"), |s| with(present(s, "service"), |s| set(s, "port", 443)));
+                with(object(map, "spec"), |s| {
+                    with(present(s, "service"), |s| set(s, "port", 443))
+                });
             }
             ("authentication.k8s.io", "TokenRequest") => with(object(map, "spec"), |spec| {
                 set(spec, "expirationSeconds", 3600);
@@ -136,12 +162,21 @@ impl Schemas {
 
     /// An empty status, with the numbers that are always shown.
     fn default_status(&self, kind: KindRef<'_>, map: &mut Object) {
-        let ty = self.kind(kind).and_then(|id| self.get(id)).and_then(|t| t.fields.get("status")).map(|f| &f.ty);
-        let Some(status) = object(map, "status") else { return };
+        let ty = self
+            .kind(kind)
+            .and_then(|id| self.get(id))
+            .and_then(|t| t.fields.get("status"))
+            .map(|f| &f.ty);
+        let Some(status) = object(map, "status") else {
+            return;
+        };
         if let Some(Ty::Ref(id)) = ty
             && let Some(ty) = self.get(*id)
         {
-            let shown = ty.fields.iter().filter(|(_, f)| f.required && matches!(f.ty, Ty::Int32 | Ty::Int64));
+            let shown = ty
+                .fields
+                .iter()
+                .filter(|(_, f)| f.required && matches!(f.ty, Ty::Int32 | Ty::Int64));
             shown.for_each(|(name, _)| set(status, name, 0));
         }
     }
@@ -157,18 +192,26 @@ fn protocols(map: &mut Object, name: &str) {
 }
 
 fn service(map: &mut Object) {
-    with(object(map, "status"), |status| set(status, "loadBalancer", json!({})));
-    let Some(spec) = object(map, "spec") else { return };
+    with(object(map, "status"), |status| {
+        set(status, "loadBalancer", json!({}))
+    });
+    let Some(spec) = object(map, "spec") else {
+        return;
+    };
     set(spec, "sessionAffinity", "None");
     set(spec, "type", "ClusterIP");
     if string(spec, "sessionAffinity") == "ClientIP" {
         with(object(spec, "sessionAffinityConfig"), |config| {
-            with(object(config, "clientIP"), |client| set(client, "timeoutSeconds", 10_800));
+            with(object(config, "clientIP"), |client| {
+                set(client, "timeoutSeconds", 10_800)
+            });
         });
     }
     for port in each(spec, "ports") {
         set(port, "protocol", "TCP");
-        let unset = port.get("targetPort").is_none_or(|p| p.is_null() || *p == 0 || *p == "");
+        let unset = port
+            .get("targetPort")
+            .is_none_or(|p| p.is_null() || *p == 0 || *p == "");
         if let (true, Some(number)) = (unset, port.get("port").cloned()) {
             port.insert("targetPort".to_owned(), number);
         }
@@ -191,7 +234,8 @@ fn secret(map: &mut Object) {
         && let Some(data) = object(map, "data")
     {
         for (key, value) in plain {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+            let encoded = base64::engine::general_purpose::STANDARD
+                .encode(value.as_str().unwrap_or_default());
             data.insert(key, encoded.into());
         }
     }
@@ -223,8 +267,12 @@ fn event(map: &mut Object) {
 }
 
 fn volume_claim(map: &mut Object) {
-    with(object(map, "spec"), |spec| set(spec, "volumeMode", "Filesystem"));
-    with(object(map, "status"), |status| set(status, "phase", "Pending"));
+    with(object(map, "spec"), |spec| {
+        set(spec, "volumeMode", "Filesystem")
+    });
+    with(object(map, "status"), |status| {
+        set(status, "phase", "Pending")
+    });
 }
 
 fn deployment(spec: &mut Object) {
@@ -250,13 +298,18 @@ fn stateful_set(spec: &mut Object) {
     with(object(spec, "updateStrategy"), |strategy| {
         set(strategy, "type", "RollingUpdate");
         if string(strategy, "type") == "RollingUpdate" {
-            with(object(strategy, "rollingUpdate"), |rolling| set(rolling, "partition", 0));
+            with(object(strategy, "rollingUpdate"), |rolling| {
+                set(rolling, "partition", 0)
+            });
         }
     });
-    with(object(spec, "persistentVolumeClaimRetentionPolicy"), |policy| {
-        set(policy, "whenDeleted", "Retain");
-        set(policy, "whenScaled", "Retain");
-    });
+    with(
+        object(spec, "persistentVolumeClaimRetentionPolicy"),
+        |policy| {
+            set(policy, "whenDeleted", "Retain");
+            set(policy, "whenScaled", "Retain");
+        },
+    );
     each(spec, "volumeClaimTemplates").for_each(|claim| {
         set(claim, "apiVersion", "v1");
         set(claim, "kind", "PersistentVolumeClaim");
@@ -288,7 +341,11 @@ fn job(spec: &mut Object) {
     set(spec, "backoffLimit", 6);
     set(spec, "completionMode", "NonIndexed");
     set(spec, "suspend", false);
-    let policy = if is_set(spec, "podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+    let policy = if is_set(spec, "podFailurePolicy") {
+        "Failed"
+    } else {
+        "TerminatingOrFailed"
+    };
     set(spec, "podReplacementPolicy", policy);
     pods::template(spec);
 }
@@ -306,9 +363,18 @@ fn cron_job(spec: &mut Object) {
 
 fn autoscaler(spec: &mut Object, version: &str) {
     set(spec, "minReplicas", 1);
-    if version == "v2" && spec.get("metrics").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        let cpu = json!({ "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } });
-        spec.insert("metrics".to_owned(), json!([{ "type": "Resource", "resource": cpu }]));
+    if version == "v2"
+        && spec
+            .get("metrics")
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty)
+    {
+        let cpu =
+            json!({ "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } });
+        spec.insert(
+            "metrics".to_owned(),
+            json!([{ "type": "Resource", "resource": cpu }]),
+        );
     }
 }
 
@@ -316,7 +382,14 @@ fn network_policy(spec: &mut Object) {
     set(spec, "podSelector", json!({}));
     if spec.get("policyTypes").is_none_or(Value::is_null) {
         let egress = spec.get("egress").is_some_and(|v| !v.is_null());
-        spec.insert("policyTypes".to_owned(), if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) });
+        spec.insert(
+            "policyTypes".to_owned(),
+            if egress {
+                json!(["Ingress", "Egress"])
+            } else {
+                json!(["Ingress"])
+            },
+        );
     }
     for direction in ["ingress", "egress"] {
         each(spec, direction).for_each(|rule| protocols(rule, "ports"));
@@ -331,7 +404,9 @@ fn binding(map: &mut Object) {
         }
     });
     for subject in each(map, "subjects") {
-        if matches!(string(subject, "kind"), "User" | "Group") && string(subject, "apiGroup").is_empty() {
+        if matches!(string(subject, "kind"), "User" | "Group")
+            && string(subject, "apiGroup").is_empty()
+        {
             subject.insert("apiGroup".to_owned(), GROUP.into());
         }
     }
@@ -349,7 +424,9 @@ fn webhooks(map: &mut Object, mutating: bool) {
         }
         each(webhook, "rules").for_each(|rule| set(rule, "scope", "*"));
         with(object(webhook, "clientConfig"), |client| {
-            with(present(client, "service"), |service| set(service, "port", 443));
+            with(present(client, "service"), |service| {
+                set(service, "port", 443)
+            });
         });
     }
 }

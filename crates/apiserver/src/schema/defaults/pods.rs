@@ -6,11 +6,15 @@ use super::{Object, each, object, present, set, string, with};
 
 /// Sources that a volume can have besides an empty directory.
 fn has_source(volume: &Object) -> bool {
-    volume.iter().any(|(name, value)| name != "name" && !value.is_null())
+    volume
+        .iter()
+        .any(|(name, value)| name != "name" && !value.is_null())
 }
 
 pub(super) fn pod(pod: &mut Object) {
-    let Some(spec) = object(pod, "spec") else { return };
+    let Some(spec) = object(pod, "spec") else {
+        return;
+    };
     for list in ["containers", "initContainers"] {
         each(spec, list).for_each(requests);
     }
@@ -20,16 +24,24 @@ pub(super) fn pod(pod: &mut Object) {
 
 /// What is limited and not requested is requested up to the limit.
 fn requests(container: &mut Object) {
-    let Some(resources) = object(container, "resources") else { return };
-    let Some(limits) = present(resources, "limits").cloned() else { return };
+    let Some(resources) = object(container, "resources") else {
+        return;
+    };
+    let Some(limits) = present(resources, "limits").cloned() else {
+        return;
+    };
     with(object(resources, "requests"), |requests| {
-        limits.into_iter().for_each(|(resource, limit)| set(requests, &resource, limit));
+        limits
+            .into_iter()
+            .for_each(|(resource, limit)| set(requests, &resource, limit));
     });
 }
 
 /// The template in field `template`.
 pub(super) fn template(owner: &mut Object) {
-    let Some(template) = object(owner, "template") else { return };
+    let Some(template) = object(owner, "template") else {
+        return;
+    };
     with(object(template, "metadata"), |_| {});
     with(object(template, "spec"), pod_spec);
 }
@@ -40,7 +52,10 @@ fn pod_spec(spec: &mut Object) {
     set(spec, "dnsPolicy", "ClusterFirst");
     set(spec, "schedulerName", "default-scheduler");
     set(spec, "securityContext", json!({}));
-    let account = match (string(spec, "serviceAccountName"), string(spec, "serviceAccount")) {
+    let account = match (
+        string(spec, "serviceAccountName"),
+        string(spec, "serviceAccount"),
+    ) {
         ("", old) => old.to_owned(),
         (name, _) => name.to_owned(),
     };
@@ -58,7 +73,11 @@ fn pod_spec(spec: &mut Object) {
 fn container(container: &mut Object, host_network: bool) {
     set(container, "terminationMessagePath", "/dev/termination-log");
     set(container, "terminationMessagePolicy", "File");
-    let policy = if tag(string(container, "image")) == "latest" { "Always" } else { "IfNotPresent" };
+    let policy = if tag(string(container, "image")) == "latest" {
+        "Always"
+    } else {
+        "IfNotPresent"
+    };
     set(container, "imagePullPolicy", policy);
     set(container, "resources", json!({}));
     for port in each(container, "ports") {
@@ -68,7 +87,11 @@ fn container(container: &mut Object, host_network: bool) {
         }
     }
     for env in each(container, "env") {
-        with(present(env, "valueFrom"), |from| with(present(from, "fieldRef"), |field| set(field, "apiVersion", "v1")));
+        with(present(env, "valueFrom"), |from| {
+            with(present(from, "fieldRef"), |field| {
+                set(field, "apiVersion", "v1")
+            })
+        });
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         with(present(container, name), probe);
@@ -81,7 +104,12 @@ fn container(container: &mut Object, host_network: bool) {
 }
 
 fn probe(probe: &mut Object) {
-    for (name, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+    for (name, value) in [
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ] {
         if probe.get(name).is_none_or(|v| v.is_null() || *v == 0) {
             probe.insert(name.to_owned(), value.into());
         }
@@ -113,16 +141,24 @@ fn volume(volume: &mut Object) {
         volume.insert("emptyDir".to_owned(), json!({}));
     }
     for name in ["secret", "configMap", "downwardAPI", "projected"] {
-        with(present(volume, name), |source| set(source, "defaultMode", MODE));
+        with(present(volume, name), |source| {
+            set(source, "defaultMode", MODE)
+        });
     }
     with(present(volume, "hostPath"), |path| set(path, "type", ""));
     let fields = |source: &mut Object| {
-        each(source, "items").for_each(|item| with(present(item, "fieldRef"), |field| set(field, "apiVersion", "v1")));
+        each(source, "items").for_each(|item| {
+            with(present(item, "fieldRef"), |field| {
+                set(field, "apiVersion", "v1")
+            })
+        });
     };
     with(present(volume, "downwardAPI"), fields);
     with(present(volume, "projected"), |projected| {
         for source in each(projected, "sources") {
-            with(present(source, "serviceAccountToken"), |token| set(token, "expirationSeconds", 3600));
+            with(present(source, "serviceAccountToken"), |token| {
+                set(token, "expirationSeconds", 3600)
+            });
             with(present(source, "downwardAPI"), fields);
         }
     });

@@ -9,7 +9,7 @@ mod walk;
 use serde_json::{Map, Value, json};
 
 use super::SchemaRef;
-use super::ir::{Schemas, text};
+use super::ir::{Schemas, Ty, text};
 use fields::Fields;
 use place::Place;
 
@@ -187,7 +187,10 @@ pub fn apply(
     force: bool,
 ) -> Result<Value, ApplyError> {
     let place = Place::of(schema);
-    let applied = without_entries(applied);
+    let mut applied = without_entries(applied);
+    if let SchemaRef::Builtin(ty) = schema {
+        Schemas::builtin().canonical_quantities(&Ty::Ref(ty.0), &mut applied, 0);
+    }
     let mut entries = live.map(read_entries).unwrap_or_default();
     let before = live.map_or_else(|| json!({}), without_entries);
     if let (true, Some(_)) = (entries.is_empty(), live) {

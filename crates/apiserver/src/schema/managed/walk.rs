@@ -206,15 +206,28 @@ pub(super) fn merge(
 }
 
 /// Removes from `value` what `before` had (its manager applied it earlier) and nobody in `owned` has any more.
-pub(super) fn remove_abandoned(place: Place<'_>, value: &mut Value, before: &Fields, owned: &Fields) {
+pub(super) fn remove_abandoned(
+    place: Place<'_>,
+    value: &mut Value,
+    before: &Fields,
+    owned: &Fields,
+) {
     let shape = place.shape(Some(value));
     let goes = |step: &String, declared: bool| {
         // A struct's own fields count as had when anything below them is.
-        let had = before.below.get(step).is_some_and(|had| had.member || declared && had.has_members_below());
+        let had = before
+            .below
+            .get(step)
+            .is_some_and(|had| had.member || declared && had.has_members_below());
         had && owned.below.get(step).is_none_or(Fields::is_empty)
     };
     let none = Fields::default();
-    let below = |step: &String| Some((before.below.get(step)?, owned.below.get(step).unwrap_or(&none)));
+    let below = |step: &String| {
+        Some((
+            before.below.get(step)?,
+            owned.below.get(step).unwrap_or(&none),
+        ))
+    };
     match (shape, value) {
         (Shape::Map, Value::Object(map)) => {
             let names: Vec<String> = map.keys().cloned().collect();
@@ -223,13 +236,16 @@ pub(super) fn remove_abandoned(place: Place<'_>, value: &mut Value, before: &Fie
                 let step = field(&name);
                 if goes(&step, member.declared) {
                     map.remove(&name);
-                } else if let (Some((had, kept)), Some(inner)) = (below(&step), map.get_mut(&name)) {
+                } else if let (Some((had, kept)), Some(inner)) = (below(&step), map.get_mut(&name))
+                {
                     remove_abandoned(member.place, inner, had, kept);
                 }
             }
         }
         (shape @ (Shape::Set | Shape::Keyed(_)), Value::Array(list)) => {
-            let Ok(found) = steps(place, &shape, list) else { return };
+            let Ok(found) = steps(place, &shape, list) else {
+                return;
+            };
             let found: Vec<String> = found.into_iter().map(|(step, _)| step).collect();
             let mut at = found.iter();
             list.retain(|_| at.next().is_none_or(|step| !goes(step, false)));

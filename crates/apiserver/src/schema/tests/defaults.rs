@@ -44,7 +44,12 @@ fn objects_get_what_the_real_server_gives() {
             "status": {"loadBalancer": {}},
         }),
     );
-    check("v1", "Secret", json!({"stringData": {"a": "b"}}), json!({"data": {"a": "Yg=="}, "type": "Opaque"}));
+    check(
+        "v1",
+        "Secret",
+        json!({"stringData": {"a": "b"}}),
+        json!({"data": {"a": "Yg=="}, "type": "Opaque"}),
+    );
     check(
         "v1",
         "Event",
@@ -71,5 +76,8 @@ fn objects_get_what_the_real_server_gives() {
 fn quantities_become_canonical() {
     let mut pod = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": 0.5, "memory": "1024Ki"}}}]}});
     Schemas::builtin().prune(kind("v1", "Pod"), &mut pod);
-    assert_eq!(pod["spec"]["containers"][0]["resources"]["limits"], json!({"cpu": "500m", "memory": "1Mi"}));
+    assert_eq!(
+        pod["spec"]["containers"][0]["resources"]["limits"],
+        json!({"cpu": "500m", "memory": "1Mi"})
+    );
 }

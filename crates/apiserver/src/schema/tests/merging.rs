@@ -4,14 +4,21 @@ use super::kind;
 use crate::schema::Schemas;
 
 fn check(name: &str, live: Value, patch: Value, expected: Value) {
-    let merged = Schemas::builtin().strategic_merge(kind("v1", "Pod"), &live, &patch).expect(name);
+    let merged = Schemas::builtin()
+        .strategic_merge(kind("v1", "Pod"), &live, &patch)
+        .expect(name);
     assert_eq!(merged, expected, "{name}");
 }
 
 #[test]
 fn strategic_merge_follows_keys_and_directives() {
     let pod = |containers: Value| json!({"spec": {"containers": containers}});
-    check("empty patch", pod(json!([{"name": "a"}])), json!({}), pod(json!([{"name": "a"}])));
+    check(
+        "empty patch",
+        pod(json!([{"name": "a"}])),
+        json!({}),
+        pod(json!([{"name": "a"}])),
+    );
     check(
         "items merge by key and new ones come first",
         pod(json!([{"name": "a", "image": "1"}])),
@@ -67,8 +74,15 @@ fn strategic_merge_follows_keys_and_directives() {
         json!({"metadata": {"labels": {"c": "3"}, "annotations": {}}}),
     );
     let bad = pod(json!([{"image": "x"}]));
-    let error = Schemas::builtin().strategic_merge(kind("v1", "Pod"), &pod(json!([{"name": "a"}])), &bad).unwrap_err();
-    assert!(error.to_string().ends_with("does not contain declared merge key: name"), "{error}");
+    let error = Schemas::builtin()
+        .strategic_merge(kind("v1", "Pod"), &pod(json!([{"name": "a"}])), &bad)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("does not contain declared merge key: name"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -79,7 +93,13 @@ fn unknown_fields_are_dropped_and_named() {
     });
     let issues = Schemas::builtin().prune(kind("v1", "Pod"), &mut pod);
     let texts: Vec<String> = issues.iter().map(ToString::to_string).collect();
-    assert_eq!(texts, ["unknown field \"bogus\"", "unknown field \"spec.containers[0].junk\""]);
+    assert_eq!(
+        texts,
+        [
+            "unknown field \"bogus\"",
+            "unknown field \"spec.containers[0].junk\""
+        ]
+    );
     let expected = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
         "spec": {"containers": [{"name": "c"}], "nodeSelector": {"any": "x"}},
@@ -90,9 +110,19 @@ fn unknown_fields_are_dropped_and_named() {
 #[test]
 fn values_of_the_wrong_type_are_named_as_go_does() {
     let cases = [
-        (json!({"spec": {"replicas": "x"}}), Some("json: cannot unmarshal string into Go struct field Deployment.spec.replicas of type int32")),
+        (
+            json!({"spec": {"replicas": "x"}}),
+            Some(
+                "json: cannot unmarshal string into Go struct field Deployment.spec.replicas of type int32",
+            ),
+        ),
         (json!({"spec": {"replicas": 3}}), None),
-        (json!({"metadata": {"labels": {"a": 1}}}), Some("json: cannot unmarshal number into Go struct field Deployment.metadata.labels of type string")),
+        (
+            json!({"metadata": {"labels": {"a": 1}}}),
+            Some(
+                "json: cannot unmarshal number into Go struct field Deployment.metadata.labels of type string",
+            ),
+        ),
         (json!({"metadata": {"creationTimestamp": null}}), None),
     ];
     for (object, expected) in cases {

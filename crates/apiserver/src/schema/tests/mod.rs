@@ -15,5 +15,9 @@ use super::KindRef;
 /// A kind by `apiVersion` and name.
 fn kind<'a>(api_version: &'a str, kind: &'a str) -> KindRef<'a> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    KindRef { group, version, kind }
+    KindRef {
+        group,
+        version,
+        kind,
+    }
 }

@@ -8,29 +8,47 @@ fn documents_describe_kinds_their_merging_and_their_paths() {
     let at = |path: &str| document.pointer(path).cloned().unwrap_or(Value::Null);
     let schemas = "/components/schemas";
     assert_eq!(
-        at(&format!("{schemas}/io.k8s.api.apps.v1.Deployment/x-kubernetes-group-version-kind")),
+        at(&format!(
+            "{schemas}/io.k8s.api.apps.v1.Deployment/x-kubernetes-group-version-kind"
+        )),
         json!([{"group": "apps", "kind": "Deployment", "version": "v1"}])
     );
     let containers = format!("{schemas}/io.k8s.api.core.v1.PodSpec/properties/containers");
-    assert_eq!(at(&format!("{containers}/x-kubernetes-patch-merge-key")), "name");
-    assert_eq!(at(&format!("{containers}/x-kubernetes-patch-strategy")), "merge");
+    assert_eq!(
+        at(&format!("{containers}/x-kubernetes-patch-merge-key")),
+        "name"
+    );
+    assert_eq!(
+        at(&format!("{containers}/x-kubernetes-patch-strategy")),
+        "merge"
+    );
     assert_eq!(at(&format!("{containers}/x-kubernetes-list-type")), "map");
     let volumes = format!("{schemas}/io.k8s.api.core.v1.PodSpec/properties/volumes");
-    assert_eq!(at(&format!("{volumes}/x-kubernetes-patch-strategy")), "merge,retainKeys");
+    assert_eq!(
+        at(&format!("{volumes}/x-kubernetes-patch-strategy")),
+        "merge,retainKeys"
+    );
     let patch = "/paths/~1apis~1apps~1v1~1namespaces~1{namespace}~1deployments~1{name}/patch";
     assert_eq!(at(&format!("{patch}/parameters/2/name")), "fieldValidation");
 }
 
 #[test]
 fn every_reference_leads_somewhere() {
-    for (group, version) in [("", "v1"), ("apps", "v1"), ("apiextensions.k8s.io", "v1"), ("networking.k8s.io", "v1")] {
+    for (group, version) in [
+        ("", "v1"),
+        ("apps", "v1"),
+        ("apiextensions.k8s.io", "v1"),
+        ("networking.k8s.io", "v1"),
+    ] {
         let document = Schemas::builtin().openapi_v3(group, version, &[]);
         let mut open = vec![&document];
         let mut references = 0;
         while let Some(value) = open.pop() {
             if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
                 references += 1;
-                let target = reference.strip_prefix('#').and_then(|path| document.pointer(path));
+                let target = reference
+                    .strip_prefix('#')
+                    .and_then(|path| document.pointer(path));
                 assert!(target.is_some_and(Value::is_object), "{reference}");
             }
             match value {
@@ -53,5 +71,9 @@ fn custom_kinds_bring_their_schema() {
     let schema = &document["components"]["schemas"]["example.o.v1.W"];
     assert_eq!(schema["properties"]["spec"], json!({"type": "object"}));
     assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], "W");
-    assert!(document["paths"].get("/apis/o.example/v1/namespaces/{namespace}/ws/{name}").is_some());
+    assert!(
+        document["paths"]
+            .get("/apis/o.example/v1/namespaces/{namespace}/ws/{name}")
+            .is_some()
+    );
 }

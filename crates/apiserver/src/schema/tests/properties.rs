@@ -19,27 +19,65 @@ const KINDS: &[(&str, &str)] = &[
 /// Values whose names are likely to mean something.
 fn json() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec![
-        "metadata", "spec", "status", "template", "containers", "name", "ports", "labels", "port", "protocol", "type",
-        "selector", "finalizers", "items", "properties", "data", "$patch", "$retainKeys", "$setElementOrder/containers",
-        "managedFields", "default", "x",
+        "metadata",
+        "spec",
+        "status",
+        "template",
+        "containers",
+        "name",
+        "ports",
+        "labels",
+        "port",
+        "protocol",
+        "type",
+        "selector",
+        "finalizers",
+        "items",
+        "properties",
+        "data",
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/containers",
+        "managedFields",
+        "default",
+        "x",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
         any::<i32>().prop_map(Value::from),
-        prop::sample::select(vec!["", "a", "delete", "replace", "object", "string", "2026-01-01T00:00:00Z"]).prop_map(Value::from),
+        prop::sample::select(vec![
+            "",
+            "a",
+            "delete",
+            "replace",
+            "object",
+            "string",
+            "2026-01-01T00:00:00Z"
+        ])
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(6, 64, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::vec((names.clone(), inner), 0..6)
-                .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Map<_, _>>())),
+            prop::collection::vec((names.clone(), inner), 0..6).prop_map(|pairs| Value::Object(
+                pairs
+                    .into_iter()
+                    .map(|(k, v)| (k.to_owned(), v))
+                    .collect::<Map<_, _>>()
+            )),
         ]
     })
 }
 
 fn object() -> impl Strategy<Value = Value> {
-    json().prop_map(|v| if v.is_object() { v } else { Value::Object(Map::new()) })
+    json().prop_map(|v| {
+        if v.is_object() {
+            v
+        } else {
+            Value::Object(Map::new())
+        }
+    })
 }
 
 proptest! {

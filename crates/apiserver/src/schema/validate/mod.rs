@@ -30,17 +30,28 @@ impl Schemas {
             ("", "Secret") => resources::secret(&mut found, object, old),
             ("", "ConfigMap") => resources::config_map(&mut found, object, old),
             ("networking.k8s.io", "Ingress") => resources::ingress(&mut found, object),
-            ("discovery.k8s.io", "EndpointSlice") => resources::endpoint_slice(&mut found, object, old),
+            ("discovery.k8s.io", "EndpointSlice") => {
+                resources::endpoint_slice(&mut found, object, old)
+            }
             ("coordination.k8s.io", "Lease") => resources::lease(&mut found, object),
-            ("scheduling.k8s.io", "PriorityClass") => resources::priority_class(&mut found, object, old),
-            ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => resources::role(&mut found, object, kind.kind),
+            ("scheduling.k8s.io", "PriorityClass") => {
+                resources::priority_class(&mut found, object, old)
+            }
+            ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
+                resources::role(&mut found, object, kind.kind)
+            }
             ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
                 resources::binding(&mut found, object, old, kind.kind);
             }
-            ("admissionregistration.k8s.io", "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
+            (
+                "admissionregistration.k8s.io",
+                "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
+            ) => {
                 resources::webhooks(&mut found, object);
             }
-            ("authentication.k8s.io", "TokenRequest") => resources::token_request(&mut found, object),
+            ("authentication.k8s.io", "TokenRequest") => {
+                resources::token_request(&mut found, object)
+            }
             _ => {}
         }
         found.problems
@@ -55,17 +66,29 @@ struct Found {
 
 impl Found {
     fn add(&mut self, reason: &'static str, field: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(Invalid { reason, field: field.into(), message: message.into() });
+        self.problems.push(Invalid {
+            reason,
+            field: field.into(),
+            message: message.into(),
+        });
     }
 
     /// A field that is missing; `detail` may be empty.
     fn required(&mut self, field: impl Into<String>, detail: &str) {
-        let message = if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
+        let message = if detail.is_empty() {
+            "Required value".to_owned()
+        } else {
+            format!("Required value: {detail}")
+        };
         self.add("FieldValueRequired", field, message);
     }
 
     fn invalid(&mut self, field: impl Into<String>, value: &Value, detail: &str) {
-        self.add("FieldValueInvalid", field, format!("Invalid value: {value}: {detail}"));
+        self.add(
+            "FieldValueInvalid",
+            field,
+            format!("Invalid value: {value}: {detail}"),
+        );
     }
 
     fn forbidden(&mut self, field: impl Into<String>, detail: &str) {
@@ -73,14 +96,21 @@ impl Found {
     }
 
     fn duplicate(&mut self, field: impl Into<String>, value: &Value) {
-        self.add("FieldValueDuplicate", field, format!("Duplicate value: {value}"));
+        self.add(
+            "FieldValueDuplicate",
+            field,
+            format!("Duplicate value: {value}"),
+        );
     }
 
     /// A string that must be one of `known`, when it is there.
     fn one_of(&mut self, field: impl Into<String>, value: &str, known: &[&str]) {
         if !value.is_empty() && !known.contains(&value) {
             let known: Vec<String> = known.iter().map(|k| format!("{k:?}")).collect();
-            let message = format!("Unsupported value: {value:?}: supported values: {}", known.join(", "));
+            let message = format!(
+                "Unsupported value: {value:?}: supported values: {}",
+                known.join(", ")
+            );
             self.add("FieldValueNotSupported", field, message);
         }
     }
@@ -100,7 +130,11 @@ impl Found {
         match value.and_then(Value::as_i64) {
             Some(1..=65535) => {}
             Some(_) | None if value.is_some_and(Value::is_string) => {}
-            _ => self.invalid(field, value.unwrap_or(&Value::from(0)), "must be between 1 and 65535, inclusive"),
+            _ => self.invalid(
+                field,
+                value.unwrap_or(&Value::from(0)),
+                "must be between 1 and 65535, inclusive",
+            ),
         }
     }
 
@@ -114,7 +148,11 @@ impl Found {
 
 /// The items of the list at `path`, with their index.
 fn items<'a>(object: &'a Value, path: &[&str]) -> impl Iterator<Item = (usize, &'a Value)> {
-    at(object, path).and_then(Value::as_array).into_iter().flatten().enumerate()
+    at(object, path)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
 }
 
 fn is_empty(object: &Value, path: &[&str]) -> bool {
@@ -140,7 +178,10 @@ fn is_dns_label(name: &str) -> bool {
 /// Whether a label selector selects something with these labels.
 fn selects(selector: &Value, labels: Option<&Value>) -> bool {
     let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
-    let equal = at(selector, &["matchLabels"]).and_then(Value::as_object).into_iter().flatten();
+    let equal = at(selector, &["matchLabels"])
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     let required = items(selector, &["matchExpressions"]).map(|(_, r)| r);
     let fits = |r: &Value| {
         let value = label(text(r, &["key"]));

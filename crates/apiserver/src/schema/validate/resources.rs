@@ -17,9 +17,17 @@ pub(super) fn service(found: &mut Found, object: &Value, old: Option<&Value>) {
     let ty = text(spec, &["type"]);
     let known = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     found.one_of("spec.type", ty, &known);
-    found.one_of("spec.sessionAffinity", text(spec, &["sessionAffinity"]), &["ClientIP", "None"]);
+    found.one_of(
+        "spec.sessionAffinity",
+        text(spec, &["sessionAffinity"]),
+        &["ClientIP", "None"],
+    );
     for policy in ["externalTrafficPolicy", "internalTrafficPolicy"] {
-        found.one_of(format!("spec.{policy}"), text(spec, &[policy]), &["Cluster", "Local"]);
+        found.one_of(
+            format!("spec.{policy}"),
+            text(spec, &[policy]),
+            &["Cluster", "Local"],
+        );
     }
     let headless = text(spec, &["clusterIP"]) == "None";
     if is_empty(spec, &["ports"]) && ty != "ExternalName" && !headless {
@@ -29,7 +37,11 @@ pub(super) fn service(found: &mut Found, object: &Value, old: Option<&Value>) {
         found.required("spec.externalName", "");
     }
     if headless && ty == "LoadBalancer" {
-        found.invalid("spec.clusterIPs[0]", &"None".into(), "may not be set to 'None' for LoadBalancer services");
+        found.invalid(
+            "spec.clusterIPs[0]",
+            &"None".into(),
+            "may not be set to 'None' for LoadBalancer services",
+        );
     }
     service_ports(found, spec);
     if let Some(old) = old.and_then(|o| o.get("spec")) {
@@ -37,7 +49,11 @@ pub(super) fn service(found: &mut Found, object: &Value, old: Option<&Value>) {
         let first = |ips: Option<&Value>| ips.and_then(|l| l.get(0)).cloned();
         let external = ty == "ExternalName" || text(old, &["type"]) == "ExternalName";
         if !external && first(old_ips).is_some() && first(new_ips) != first(old_ips) {
-            found.invalid("spec.clusterIPs[0]", new_ips.unwrap_or(&Value::Null), "may not change once set");
+            found.invalid(
+                "spec.clusterIPs[0]",
+                new_ips.unwrap_or(&Value::Null),
+                "may not change once set",
+            );
         }
     }
 }
@@ -60,7 +76,11 @@ fn service_ports(found: &mut Found, spec: &Value) {
             found.port(format!("{path}.targetPort"), Some(target));
         }
         let protocol = text(port, &["protocol"]);
-        found.one_of(format!("{path}.protocol"), protocol, &["SCTP", "TCP", "UDP"]);
+        found.one_of(
+            format!("{path}.protocol"),
+            protocol,
+            &["SCTP", "TCP", "UDP"],
+        );
         let number = port.get("port").and_then(Value::as_i64);
         if !numbers.insert((number, protocol)) {
             found.duplicate(&path, &json!({ "port": number, "protocol": protocol }));
@@ -72,8 +92,14 @@ fn service_ports(found: &mut Found, spec: &Value) {
 fn data(found: &mut Found, object: &Value, old: Option<&Value>, fields: &[&str]) {
     let mut size = 0;
     for field in fields {
-        for (key, value) in at(object, &[field]).and_then(Value::as_object).into_iter().flatten() {
-            let good = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        for (key, value) in at(object, &[field])
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let good = key
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             if key.is_empty() || !good || key == "." || key == ".." {
                 found.invalid(format!("{field}[{key}]"), &key.as_str().into(), CONFIG_KEY);
             }
@@ -81,9 +107,15 @@ fn data(found: &mut Found, object: &Value, old: Option<&Value>, fields: &[&str])
         }
     }
     if size > MOST_DATA * 4 / 3 {
-        found.add("FieldValueTooLong", "", format!("Too long: may not be more than {MOST_DATA} bytes"));
+        found.add(
+            "FieldValueTooLong",
+            "",
+            format!("Too long: may not be more than {MOST_DATA} bytes"),
+        );
     }
-    let Some(old) = old.filter(|o| o.get("immutable") == Some(&Value::Bool(true))) else { return };
+    let Some(old) = old.filter(|o| o.get("immutable") == Some(&Value::Bool(true))) else {
+        return;
+    };
     if object.get("immutable") != Some(&Value::Bool(true)) {
         found.forbidden("immutable", "field is immutable when `immutable` is set");
     }
@@ -109,14 +141,29 @@ pub(super) fn secret(found: &mut Found, object: &Value, old: Option<&Value>) {
         "kubernetes.io/dockercfg" => &[".dockercfg"],
         "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
         "kubernetes.io/service-account-token" => {
-            if text(object, &["metadata", "annotations", "kubernetes.io/service-account.name"]).is_empty() {
-                found.required("metadata.annotations[kubernetes.io/service-account.name]", "");
+            if text(
+                object,
+                &[
+                    "metadata",
+                    "annotations",
+                    "kubernetes.io/service-account.name",
+                ],
+            )
+            .is_empty()
+            {
+                found.required(
+                    "metadata.annotations[kubernetes.io/service-account.name]",
+                    "",
+                );
             }
             &[]
         }
         _ => &[],
     };
-    for key in needed.iter().filter(|key| at(object, &["data", key]).is_none()) {
+    for key in needed
+        .iter()
+        .filter(|key| at(object, &["data", key]).is_none())
+    {
         found.required(format!("data[{key}]"), "");
     }
 }
@@ -124,13 +171,19 @@ pub(super) fn secret(found: &mut Found, object: &Value, old: Option<&Value>) {
 pub(super) fn ingress(found: &mut Found, object: &Value) {
     let spec = at(object, &["spec"]).unwrap_or(&Value::Null);
     if is_empty(spec, &["rules"]) && is_empty(spec, &["defaultBackend"]) {
-        found.invalid("spec", &json!([]), "either `defaultBackend` or `rules` must be specified");
+        found.invalid(
+            "spec",
+            &json!([]),
+            "either `defaultBackend` or `rules` must be specified",
+        );
     }
     if let Some(backend) = spec.get("defaultBackend") {
         ingress_backend(found, backend, "spec.defaultBackend");
     }
     for (i, rule) in items(spec, &["rules"]) {
-        let Some(http) = rule.get("http") else { continue };
+        let Some(http) = rule.get("http") else {
+            continue;
+        };
         let path = format!("spec.rules[{i}].http.paths");
         if is_empty(http, &["paths"]) {
             found.required(&path, "");
@@ -140,21 +193,37 @@ pub(super) fn ingress(found: &mut Found, object: &Value) {
             match text(one, &["pathType"]) {
                 "" => found.required(format!("{path}.pathType"), "pathType must be specified"),
                 ty => {
-                    found.one_of(format!("{path}.pathType"), ty, &["Exact", "ImplementationSpecific", "Prefix"]);
+                    found.one_of(
+                        format!("{path}.pathType"),
+                        ty,
+                        &["Exact", "ImplementationSpecific", "Prefix"],
+                    );
                     let given = text(one, &["path"]);
                     if matches!(ty, "Exact" | "Prefix") && !given.starts_with('/') {
-                        found.invalid(format!("{path}.path"), &given.into(), "must be an absolute path");
+                        found.invalid(
+                            format!("{path}.path"),
+                            &given.into(),
+                            "must be an absolute path",
+                        );
                     }
                 }
             }
-            ingress_backend(found, one.get("backend").unwrap_or(&Value::Null), &format!("{path}.backend"));
+            ingress_backend(
+                found,
+                one.get("backend").unwrap_or(&Value::Null),
+                &format!("{path}.backend"),
+            );
         }
     }
 }
 
 fn ingress_backend(found: &mut Found, backend: &Value, path: &str) {
     match (backend.get("service"), backend.get("resource")) {
-        (Some(_), Some(_)) => found.invalid(path, &"".into(), "cannot set both resource and service backends"),
+        (Some(_), Some(_)) => found.invalid(
+            path,
+            &"".into(),
+            "cannot set both resource and service backends",
+        ),
         (None, None) => found.required(path, "port name or number is required"),
         (Some(service), None) => {
             if is_empty(service, &["name"]) {
@@ -175,7 +244,11 @@ pub(super) fn endpoint_slice(found: &mut Found, object: &Value, old: Option<&Val
     }
     found.one_of("addressType", ty, &["FQDN", "IPv4", "IPv6"]);
     if let Some(old) = old {
-        found.immutable("addressType", object.get("addressType"), old.get("addressType"));
+        found.immutable(
+            "addressType",
+            object.get("addressType"),
+            old.get("addressType"),
+        );
     }
     for (i, endpoint) in items(object, &["endpoints"]) {
         let path = format!("endpoints[{i}].addresses");
@@ -191,7 +264,11 @@ pub(super) fn endpoint_slice(found: &mut Found, object: &Value, old: Option<&Val
             };
             if !good {
                 let family = if ty == "IPv4" { "IPv4" } else { "IPv6" };
-                found.invalid(format!("{path}[{j}]"), address, &format!("must be a valid {family} address"));
+                found.invalid(
+                    format!("{path}[{j}]"),
+                    address,
+                    &format!("must be a valid {family} address"),
+                );
             }
         }
     }
@@ -199,7 +276,11 @@ pub(super) fn endpoint_slice(found: &mut Found, object: &Value, old: Option<&Val
 
 pub(super) fn lease(found: &mut Found, object: &Value) {
     let spec = at(object, &["spec"]).unwrap_or(&Value::Null);
-    found.at_least("spec.leaseDurationSeconds", spec.get("leaseDurationSeconds"), 1);
+    found.at_least(
+        "spec.leaseDurationSeconds",
+        spec.get("leaseDurationSeconds"),
+        1,
+    );
     found.at_least("spec.leaseTransitions", spec.get("leaseTransitions"), 0);
 }
 
@@ -215,33 +296,61 @@ pub(super) fn role(found: &mut Found, object: &Value, kind: &str) {
     for (i, rule) in items(object, &["rules"]) {
         let path = format!("rules[{i}]");
         if is_empty(rule, &["verbs"]) {
-            found.required(format!("{path}.verbs"), "verbs must contain at least one value");
+            found.required(
+                format!("{path}.verbs"),
+                "verbs must contain at least one value",
+            );
         }
         if !is_empty(rule, &["nonResourceURLs"]) {
             if kind == "Role" {
                 let detail = "namespaced rules cannot apply to non-resource URLs";
-                found.invalid(format!("{path}.nonResourceURLs"), &rule["nonResourceURLs"], detail);
+                found.invalid(
+                    format!("{path}.nonResourceURLs"),
+                    &rule["nonResourceURLs"],
+                    detail,
+                );
             }
             continue;
         }
         if is_empty(rule, &["apiGroups"]) {
-            found.required(format!("{path}.apiGroups"), "resource rules must supply at least one api group");
+            found.required(
+                format!("{path}.apiGroups"),
+                "resource rules must supply at least one api group",
+            );
         }
         if is_empty(rule, &["resources"]) {
-            found.required(format!("{path}.resources"), "resource rules must supply at least one resource");
+            found.required(
+                format!("{path}.resources"),
+                "resource rules must supply at least one resource",
+            );
         }
     }
 }
 
 pub(super) fn binding(found: &mut Found, object: &Value, old: Option<&Value>, kind: &str) {
     let role = at(object, &["roleRef"]).unwrap_or(&Value::Null);
-    let kinds: &[&str] = if kind == "RoleBinding" { &["ClusterRole", "Role"] } else { &["ClusterRole"] };
-    found.one_of("roleRef.apiGroup", text(role, &["apiGroup"]), &["rbac.authorization.k8s.io"]);
+    let kinds: &[&str] = if kind == "RoleBinding" {
+        &["ClusterRole", "Role"]
+    } else {
+        &["ClusterRole"]
+    };
+    found.one_of(
+        "roleRef.apiGroup",
+        text(role, &["apiGroup"]),
+        &["rbac.authorization.k8s.io"],
+    );
     match text(role, &["kind"]) {
         "" => found.add(
             "FieldValueNotSupported",
             "roleRef.kind",
-            format!("Unsupported value: \"\": supported values: {}", kinds.iter().map(|k| format!("{k:?}")).collect::<Vec<_>>().join(", ")),
+            format!(
+                "Unsupported value: \"\": supported values: {}",
+                kinds
+                    .iter()
+                    .map(|k| format!("{k:?}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
         ),
         given => found.one_of("roleRef.kind", given, kinds),
     }
@@ -254,8 +363,15 @@ pub(super) fn binding(found: &mut Found, object: &Value, old: Option<&Value>, ki
             found.required(format!("{path}.name"), "");
         }
         let given = text(subject, &["kind"]);
-        found.one_of(format!("{path}.kind"), given, &["Group", "ServiceAccount", "User"]);
-        if given == "ServiceAccount" && kind == "ClusterRoleBinding" && is_empty(subject, &["namespace"]) {
+        found.one_of(
+            format!("{path}.kind"),
+            given,
+            &["Group", "ServiceAccount", "User"],
+        );
+        if given == "ServiceAccount"
+            && kind == "ClusterRoleBinding"
+            && is_empty(subject, &["namespace"])
+        {
             found.required(format!("{path}.namespace"), "");
         }
     }
@@ -284,29 +400,56 @@ pub(super) fn webhooks(found: &mut Found, object: &Value) {
             found.duplicate(format!("{path}.name"), &name.into());
         }
         match text(webhook, &["sideEffects"]) {
-            "" => found.required(format!("{path}.sideEffects"), "must specify one of None, NoneOnDryRun"),
-            given => found.one_of(format!("{path}.sideEffects"), given, &["None", "NoneOnDryRun"]),
+            "" => found.required(
+                format!("{path}.sideEffects"),
+                "must specify one of None, NoneOnDryRun",
+            ),
+            given => found.one_of(
+                format!("{path}.sideEffects"),
+                given,
+                &["None", "NoneOnDryRun"],
+            ),
         }
         if is_empty(webhook, &["admissionReviewVersions"]) {
             let detail = "must specify one of v1, v1beta1";
             found.required(format!("{path}.admissionReviewVersions"), detail);
         }
-        found.one_of(format!("{path}.failurePolicy"), text(webhook, &["failurePolicy"]), &["Fail", "Ignore"]);
-        found.one_of(format!("{path}.matchPolicy"), text(webhook, &["matchPolicy"]), &["Equivalent", "Exact"]);
-        if let Some(seconds) = webhook.get("timeoutSeconds").filter(|s| !s.as_i64().is_some_and(|n| (1..=30).contains(&n))) {
+        found.one_of(
+            format!("{path}.failurePolicy"),
+            text(webhook, &["failurePolicy"]),
+            &["Fail", "Ignore"],
+        );
+        found.one_of(
+            format!("{path}.matchPolicy"),
+            text(webhook, &["matchPolicy"]),
+            &["Equivalent", "Exact"],
+        );
+        if let Some(seconds) = webhook
+            .get("timeoutSeconds")
+            .filter(|s| !s.as_i64().is_some_and(|n| (1..=30).contains(&n)))
+        {
             let detail = "the timeout value must be between 1 and 30 seconds";
             found.invalid(format!("{path}.timeoutSeconds"), seconds, detail);
         }
         let client = webhook.get("clientConfig").unwrap_or(&Value::Null);
         if is_empty(client, &["url"]) == is_empty(client, &["service"]) {
-            found.required(format!("{path}.clientConfig"), "exactly one of url or service is required");
+            found.required(
+                format!("{path}.clientConfig"),
+                "exactly one of url or service is required",
+            );
         }
     }
 }
 
 pub(super) fn token_request(found: &mut Found, object: &Value) {
     const LEAST: i64 = 600;
-    if let Some(seconds) = at(object, &["spec", "expirationSeconds"]).filter(|s| s.as_i64().is_some_and(|n| n < LEAST)) {
-        found.invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes");
+    if let Some(seconds) =
+        at(object, &["spec", "expirationSeconds"]).filter(|s| s.as_i64().is_some_and(|n| n < LEAST))
+    {
+        found.invalid(
+            "spec.expirationSeconds",
+            seconds,
+            "may not specify a duration less than 10 minutes",
+        );
     }
 }

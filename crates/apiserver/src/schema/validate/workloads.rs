@@ -15,10 +15,18 @@ fn selected_template(found: &mut Found, object: &Value, kind: &str) {
         None | Some(Value::Null) => found.required("spec.selector", ""),
         Some(selector) => {
             if is_empty(selector, &["matchLabels"]) && is_empty(selector, &["matchExpressions"]) {
-                found.invalid("spec.selector", selector, &format!("empty selector is invalid for {kind}"));
+                found.invalid(
+                    "spec.selector",
+                    selector,
+                    &format!("empty selector is invalid for {kind}"),
+                );
             } else if !selects(selector, labels) {
                 let shown = labels.cloned().unwrap_or(Value::Null);
-                found.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
+                found.invalid(
+                    "spec.template.metadata.labels",
+                    &shown,
+                    "`selector` does not match template `labels`",
+                );
             }
         }
     }
@@ -34,14 +42,22 @@ fn replicas(found: &mut Found, object: &Value) {
 
 fn fixed(found: &mut Found, object: &Value, old: Option<&Value>, field: &str) {
     if let Some(old) = old {
-        found.immutable(&format!("spec.{field}"), at(object, &["spec", field]), at(old, &["spec", field]));
+        found.immutable(
+            &format!("spec.{field}"),
+            at(object, &["spec", field]),
+            at(old, &["spec", field]),
+        );
     }
 }
 
 pub(super) fn deployment(found: &mut Found, object: &Value, old: Option<&Value>) {
     replicas(found, object);
     selected_template(found, object, "deployment");
-    found.one_of("spec.strategy.type", text(object, &["spec", "strategy", "type"]), &["Recreate", "RollingUpdate"]);
+    found.one_of(
+        "spec.strategy.type",
+        text(object, &["spec", "strategy", "type"]),
+        &["Recreate", "RollingUpdate"],
+    );
     let recreate = text(object, &["spec", "strategy", "type"]) == "Recreate";
     if recreate && !is_empty(object, &["spec", "strategy", "rollingUpdate"]) {
         let detail = "may not be specified when strategy `type` is 'Recreate'";
@@ -66,7 +82,10 @@ pub(super) fn stateful_set(found: &mut Found, object: &Value, old: Option<&Value
     selected_template(found, object, "statefulset");
     let Some(old) = old else { return };
     let rest = |object: &Value| {
-        let mut spec = at(object, &["spec"]).and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut spec = at(object, &["spec"])
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         for field in [
             "replicas",
             "ordinals",
@@ -88,8 +107,18 @@ pub(super) fn stateful_set(found: &mut Found, object: &Value, old: Option<&Value
 /// Pods of jobs end, so they may not restart always.
 fn job_template(found: &mut Found, spec: &Value, path: &str) {
     let template = spec.get("template").unwrap_or(&Value::Null);
-    pods::template(found, template, &format!("{path}.template"), &["OnFailure", "Never"]);
-    for field in ["parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished"] {
+    pods::template(
+        found,
+        template,
+        &format!("{path}.template"),
+        &["OnFailure", "Never"],
+    );
+    for field in [
+        "parallelism",
+        "completions",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+    ] {
         found.at_least(format!("{path}.{field}"), spec.get(field), 0);
     }
 }
@@ -99,7 +128,8 @@ pub(super) fn job(found: &mut Found, object: &Value, old: Option<&Value>) {
     let Some(old) = old else { return };
     for field in ["completions", "selector", "template", "completionMode"] {
         // The scheduling of a suspended job that never ran may still change; its completions when it is indexed.
-        let suspended = at(old, &["spec", "suspend"]) == Some(&Value::Bool(true)) && is_empty(old, &["status", "startTime"]);
+        let suspended = at(old, &["spec", "suspend"]) == Some(&Value::Bool(true))
+            && is_empty(old, &["status", "startTime"]);
         let indexed = text(old, &["spec", "completionMode"]) == "Indexed";
         if !(field == "template" && suspended || field == "completions" && indexed) {
             fixed(found, object, Some(old), field);
@@ -109,7 +139,10 @@ pub(super) fn job(found: &mut Found, object: &Value, old: Option<&Value>) {
 
 pub(super) fn cron_job(found: &mut Found, object: &Value) {
     let schedule = text(object, &["spec", "schedule"]);
-    let fields = schedule.split_whitespace().filter(|f| !f.starts_with("TZ=")).count();
+    let fields = schedule
+        .split_whitespace()
+        .filter(|f| !f.starts_with("TZ="))
+        .count();
     if schedule.is_empty() {
         found.required("spec.schedule", "");
     } else if !schedule.starts_with('@') && fields != 5 {
@@ -117,7 +150,11 @@ pub(super) fn cron_job(found: &mut Found, object: &Value) {
         found.invalid("spec.schedule", &schedule.into(), &detail);
     }
     let policy = text(object, &["spec", "concurrencyPolicy"]);
-    found.one_of("spec.concurrencyPolicy", policy, &["Allow", "Forbid", "Replace"]);
+    found.one_of(
+        "spec.concurrencyPolicy",
+        policy,
+        &["Allow", "Forbid", "Replace"],
+    );
     let spec = at(object, &["spec", "jobTemplate", "spec"]).unwrap_or(&Value::Null);
     job_template(found, spec, "spec.jobTemplate.spec");
 }
@@ -129,7 +166,11 @@ pub(super) fn autoscaler(found: &mut Found, object: &Value) {
     found.at_least("spec.maxReplicas", Some(&most), 1);
     let least = spec.get("minReplicas").and_then(Value::as_i64).unwrap_or(1);
     if most.as_i64().is_some_and(|most| most > 0 && most < least) {
-        found.invalid("spec.maxReplicas", &most, "must be greater than or equal to `minReplicas`");
+        found.invalid(
+            "spec.maxReplicas",
+            &most,
+            "must be greater than or equal to `minReplicas`",
+        );
     }
     for field in ["kind", "name"] {
         if is_empty(spec, &["scaleTargetRef", field]) {
@@ -138,7 +179,10 @@ pub(super) fn autoscaler(found: &mut Found, object: &Value) {
     }
     for (i, metric) in items(spec, &["metrics"]) {
         if is_empty(metric, &["type"]) {
-            found.required(format!("spec.metrics[{i}].type"), "must specify a metric source type");
+            found.required(
+                format!("spec.metrics[{i}].type"),
+                "must specify a metric source type",
+            );
         }
     }
 }
@@ -146,6 +190,10 @@ pub(super) fn autoscaler(found: &mut Found, object: &Value) {
 pub(super) fn disruption_budget(found: &mut Found, object: &Value) {
     let spec = at(object, &["spec"]).unwrap_or(&Value::Null);
     if !is_empty(spec, &["minAvailable"]) && !is_empty(spec, &["maxUnavailable"]) {
-        found.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set");
+        found.invalid(
+            "spec",
+            spec,
+            "minAvailable and maxUnavailable cannot be both set",
+        );
     }
 }
