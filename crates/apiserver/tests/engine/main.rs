@@ -1,0 +1,11 @@
+//! The API server seen from outside: a small HTTPS client asks, real kubectl acts, processes are killed.
+
+mod admission;
+mod auth;
+mod client;
+mod custom;
+mod durability;
+mod kubectl;
+mod lifecycle;
+mod objects;
+mod watch;
