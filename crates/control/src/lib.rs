@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod authority;
 pub mod debug;
 pub mod feed;

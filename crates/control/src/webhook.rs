@@ -45,6 +45,7 @@ pub fn router(settings: Arc<Settings>) -> Router {
     Router::new()
         .route("/inject", post(inject))
         .route("/inject/{*rest}", post(inject))
+        .route("/validate", post(validate))
         .layer(limit)
         .with_state(settings)
 }
@@ -57,6 +58,13 @@ async fn inject(State(settings): State<Arc<Settings>>, uri: Uri, body: Bytes) ->
             tracing::warn!(%error, "no answer to a review");
             (StatusCode::BAD_REQUEST, [("content-type", "text/plain")], error.to_string().into_bytes())
         }
+    }
+}
+
+async fn validate(body: Bytes) -> impl IntoResponse {
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(question) => (StatusCode::OK, axum::Json(crate::admission::review(&question))),
+        Err(error) => (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": error.to_string() }))),
     }
 }
 
