@@ -136,3 +136,23 @@ fn readable(step: &str) -> String {
         _ => format!(".{step}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Fields;
+    use serde_json::json;
+
+    #[test]
+    fn sets_are_read_as_they_are_written() {
+        let cases = [
+            json!({}),
+            json!({"f:data": {}}),
+            json!({"f:data": {".": {}, "f:x": {}}}),
+            json!({"f:spec": {"f:ports": {"k:{\"port\":80}": {".": {}, "f:port": {}}}}}),
+            json!({"f:metadata": {"f:finalizers": {"v:\"x\"": {}}}}),
+        ];
+        for case in cases {
+            assert_eq!(Fields::read(&case).write(), case);
+        }
+    }
+}

@@ -18,6 +18,9 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// The manager that the oldest writers become when there are more than [`UPDATERS`].
 const ANCIENT: &str = "ancient-changes";
 const UPDATERS: usize = 10;
+/// kubectl's manager for server-side apply, and where its client-side apply keeps what it applied.
+const KUBECTL: &str = "kubectl";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Fields that nobody owns: they identify the object or belong to the server.
 const UNOWNED: &[&[&str]] = &[
@@ -218,8 +221,10 @@ pub fn apply(
     let mut touched = comparison.modified;
     touched.union(&comparison.added);
     let mut conflicts = Vec::new();
+    let mut disputed = Fields::default();
     for other in &mut entries {
         let taken = other.fields.intersection(&touched);
+        disputed.union(&taken);
         let message = other.conflict();
         conflicts.extend(taken.paths().into_iter().map(|field| Conflict {
             message: message.clone(),
@@ -228,7 +233,10 @@ pub fn apply(
         other.fields.subtract(&taken);
         other.fields.subtract(&comparison.removed);
     }
-    if !force && !conflicts.is_empty() {
+    if writer.manager == KUBECTL {
+        disputed.subtract(&applied_before(schema, &before));
+    }
+    if !force && !disputed.is_empty() {
         conflicts.sort_by(|a, b| (&a.message, &a.field).cmp(&(&b.message, &b.field)));
         return Err(ApplyError::Conflicts(conflicts));
     }
@@ -240,6 +248,24 @@ pub fn apply(
     }
     write_entries(&mut object, entries);
     Ok(object)
+}
+
+/// What kubectl applied from the client's side and is still so: it may take that over when it turns to the server's side.
+fn applied_before(schema: SchemaRef<'_>, live: &Value) -> Fields {
+    let annotation = text(live, &["metadata", "annotations", LAST_APPLIED]);
+    let Ok(mut last) = serde_json::from_str::<Value>(annotation) else {
+        return Fields::default();
+    };
+    if let SchemaRef::Builtin(ty) = schema {
+        Schemas::builtin().canonical_quantities(&Ty::Ref(ty.0), &mut last, 0);
+    }
+    let place = Place::of(schema);
+    let mut fields = walk::fields_of(place, &last).unwrap_or_default();
+    let comparison = walk::compare(place, &last, live);
+    for changed in [&comparison.modified, &comparison.added, &comparison.removed] {
+        fields.subtract(changed);
+    }
+    fields
 }
 
 /// Records in `after` who wrote what differs from `before`: any write that is not an apply.

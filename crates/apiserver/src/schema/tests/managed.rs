@@ -303,3 +303,23 @@ fn equal_quantities_are_no_conflict() {
     let second = apply(schema, Some(&first), &pod(json!(0.5)), writer("m2"), false).unwrap();
     assert_eq!(second["spec"], first["spec"]);
 }
+
+#[test]
+fn kubectl_takes_over_what_it_applied_from_the_clients_side() {
+    let schema = builtin("v1", "ConfigMap");
+    let mut live = config_map(json!({"k": "1"}));
+    let last = config_map(json!({"k": "1"})).to_string();
+    live["metadata"]["annotations"] =
+        json!({"kubectl.kubernetes.io/last-applied-configuration": last});
+    update(schema, None, &mut live, writer("kubectl-client-side-apply"));
+    let next = config_map(json!({"k": "2"}));
+    let taken = apply(schema, Some(&live), &next, writer("kubectl"), false).unwrap();
+    assert_eq!(taken["data"], json!({"k": "2"}));
+    assert!(apply(schema, Some(&live), &next, writer("other"), false).is_err());
+
+    // What somebody else changed since is theirs.
+    let mut edited = live.clone();
+    edited["data"]["k"] = "9".into();
+    update(schema, Some(&live), &mut edited, writer("editor"));
+    assert!(apply(schema, Some(&edited), &next, writer("kubectl"), false).is_err());
+}
