@@ -1,159 +1,9 @@
-//! Which columns each kind's table has.
+//! Columns of the kinds that do not run pods.
 
-use super::META;
+use super::{AGE, Column, Doc, NAME, column, f, i, s, wide, wide_field};
 use crate::schema::KindRef;
 
-/// Where a column's description comes from.
-#[derive(Clone, Copy)]
-pub(super) enum Doc {
-    Text(&'static str),
-    /// A field's own description: type and field.
-    Field(&'static str, &'static str),
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Column {
-    pub name: &'static str,
-    pub ty: &'static str,
-    pub format: &'static str,
-    /// Zero is always shown, one only with `-o wide`.
-    pub priority: u8,
-    pub doc: Doc,
-}
-
-const fn column(name: &'static str, ty: &'static str, priority: u8, doc: Doc) -> Column {
-    Column {
-        name,
-        ty,
-        format: "",
-        priority,
-        doc,
-    }
-}
-
-const fn s(name: &'static str, doc: &'static str) -> Column {
-    column(name, "string", 0, Doc::Text(doc))
-}
-
-const fn wide(name: &'static str, doc: &'static str) -> Column {
-    column(name, "string", 1, Doc::Text(doc))
-}
-
-const fn i(name: &'static str, doc: &'static str) -> Column {
-    column(name, "integer", 0, Doc::Text(doc))
-}
-
-const fn f(name: &'static str, ty: &'static str, field: &'static str) -> Column {
-    column(name, "string", 0, Doc::Field(ty, field))
-}
-
-const fn wide_field(name: &'static str, ty: &'static str, field: &'static str) -> Column {
-    column(name, "string", 1, Doc::Field(ty, field))
-}
-
-pub(super) const NAME: Column = Column {
-    name: "Name",
-    ty: "string",
-    format: "name",
-    priority: 0,
-    doc: Doc::Field(META, "name"),
-};
-pub(super) const AGE: Column = column("Age", "string", 0, Doc::Field(META, "creationTimestamp"));
-const CREATED: Column = column(
-    "Created At",
-    "date",
-    0,
-    Doc::Field(META, "creationTimestamp"),
-);
-const CONTAINERS: Column = wide("Containers", "Names of the containers in the template.");
-const IMAGES: Column = wide("Images", "Images of the containers in the template.");
-
 const SERVICE: &str = "io.k8s.api.core.v1.ServiceSpec";
-const SELECTOR: Column = wide("Selector", "Which pods belong to it.");
-
-const POD: &[Column] = &[
-    NAME,
-    s("Ready", "How many of the pod's containers accept traffic."),
-    s("Status", "The pod's phase, or why it is not running."),
-    s(
-        "Restarts",
-        "How often containers were restarted, and when last.",
-    ),
-    AGE,
-    wide_field("IP", "io.k8s.api.core.v1.PodStatus", "podIP"),
-    wide_field("Node", "io.k8s.api.core.v1.PodSpec", "nodeName"),
-    wide_field(
-        "Nominated Node",
-        "io.k8s.api.core.v1.PodStatus",
-        "nominatedNodeName",
-    ),
-    wide_field(
-        "Readiness Gates",
-        "io.k8s.api.core.v1.PodSpec",
-        "readinessGates",
-    ),
-];
-
-const DEPLOYMENT: &[Column] = &[
-    NAME,
-    s("Ready", "Ready pods of those wanted."),
-    column(
-        "Up-to-date",
-        "string",
-        0,
-        Doc::Field("io.k8s.api.apps.v1.DeploymentStatus", "updatedReplicas"),
-    ),
-    column(
-        "Available",
-        "string",
-        0,
-        Doc::Field("io.k8s.api.apps.v1.DeploymentStatus", "availableReplicas"),
-    ),
-    AGE,
-    CONTAINERS,
-    IMAGES,
-    wide_field("Selector", "io.k8s.api.apps.v1.DeploymentSpec", "selector"),
-];
-
-const REPLICA_SET: &[Column] = &[
-    NAME,
-    column(
-        "Desired",
-        "integer",
-        0,
-        Doc::Field("io.k8s.api.apps.v1.ReplicaSetSpec", "replicas"),
-    ),
-    column(
-        "Current",
-        "integer",
-        0,
-        Doc::Field("io.k8s.api.apps.v1.ReplicaSetStatus", "replicas"),
-    ),
-    column(
-        "Ready",
-        "integer",
-        0,
-        Doc::Field("io.k8s.api.apps.v1.ReplicaSetStatus", "readyReplicas"),
-    ),
-    AGE,
-    CONTAINERS,
-    IMAGES,
-    wide_field("Selector", "io.k8s.api.apps.v1.ReplicaSetSpec", "selector"),
-];
-
-const DAEMON_SET: &[Column] = &[
-    NAME,
-    i("Desired", "How many nodes should run it."),
-    i("Current", "How many nodes run it that should."),
-    i("Ready", "How many nodes have a ready pod."),
-    i("Up-to-date", "How many nodes run the latest template."),
-    i("Available", "How many nodes have an available pod."),
-    s("Node Selector", "Which nodes it runs on."),
-    AGE,
-    CONTAINERS,
-    IMAGES,
-    SELECTOR,
-];
 
 const EVENT: &[Column] = &[
     s("Last Seen", "When it happened last."),
@@ -180,78 +30,8 @@ const BINDING: &[Column] = &[
     wide("ServiceAccounts", "Service accounts that have it."),
 ];
 
-/// The columns of a built-in kind.
-pub(super) fn of(kind: KindRef<'_>) -> &'static [Column] {
-    match (kind.group, kind.kind) {
-        ("", "Pod") => POD,
-        ("apps", "Deployment") => DEPLOYMENT,
-        ("apps", "ReplicaSet") | ("", "ReplicationController") => REPLICA_SET,
-        ("apps", "DaemonSet") => DAEMON_SET,
-        ("apps", "StatefulSet") => {
-            const {
-                &[
-                    NAME,
-                    s("Ready", "Ready pods of those wanted."),
-                    AGE,
-                    CONTAINERS,
-                    IMAGES,
-                ]
-            }
-        }
-        ("apps", "ControllerRevision") => {
-            const {
-                &[
-                    NAME,
-                    s("Controller", "Which controller the revision belongs to."),
-                    s("Revision", "The revision's number."),
-                    AGE,
-                ]
-            }
-        }
-        ("batch", "Job") => {
-            const {
-                &[
-                    NAME,
-                    s("Status", "How far the job is."),
-                    s("Completions", "Pods that succeeded of those wanted."),
-                    s("Duration", "How long it ran."),
-                    AGE,
-                    CONTAINERS,
-                    IMAGES,
-                    SELECTOR,
-                ]
-            }
-        }
-        ("batch", "CronJob") => {
-            const {
-                &[
-                    NAME,
-                    f("Schedule", "io.k8s.api.batch.v1.CronJobSpec", "schedule"),
-                    f("Timezone", "io.k8s.api.batch.v1.CronJobSpec", "timeZone"),
-                    column(
-                        "Suspend",
-                        "boolean",
-                        0,
-                        Doc::Field("io.k8s.api.batch.v1.CronJobSpec", "suspend"),
-                    ),
-                    column(
-                        "Active",
-                        "integer",
-                        0,
-                        Doc::Field("io.k8s.api.batch.v1.CronJobStatus", "active"),
-                    ),
-                    f(
-                        "Last Schedule",
-                        "io.k8s.api.batch.v1.CronJobStatus",
-                        "lastScheduleTime",
-                    ),
-                    AGE,
-                    CONTAINERS,
-                    IMAGES,
-                    SELECTOR,
-                ]
-            }
-        }
+pub(super) fn of(kind: KindRef<'_>) -> Option<&'static [Column]> {
+    let columns: &'static [Column] = match (kind.group, kind.kind) {
         ("", "Service") => {
             const {
                 &[
@@ -629,6 +409,7 @@ pub(super) fn of(kind: KindRef<'_>) -> &'static [Column] {
                 ]
             }
         }
-        _ => const { &[NAME, CREATED] },
-    }
+        _ => return None,
+    };
+    Some(columns)
 }
