@@ -19,6 +19,8 @@ mod select;
 pub(crate) mod slices;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub(crate) mod world;
 
 use std::net::SocketAddrV4;

@@ -117,3 +117,18 @@ pub(super) fn brief(action: &Action) -> String {
         Action::Tell { reason, message } => format!("tell {reason}: {message}"),
     }
 }
+
+/// The controller's wishes for `default/NAME` in this world, a line each.
+pub(super) fn check(
+    case: &str,
+    reconcile: fn(&World, &Key, &Surroundings<'_>) -> Vec<Action>,
+    name: &str,
+    yaml: &str,
+    expected: &[&str],
+) {
+    let actions: Vec<String> = decide(reconcile, &world(yaml), name)
+        .iter()
+        .map(brief)
+        .collect();
+    assert_eq!(actions, expected, "{case}");
+}

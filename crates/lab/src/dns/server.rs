@@ -181,7 +181,14 @@ impl Server {
 
     /// Passes others' answer on.
     pub(super) async fn pass_on(&mut self, done: Pending, udp: &UdpSocket) {
-        let Pending { question, to, so_far, asked, cache, answer } = done;
+        let Pending {
+            question,
+            to,
+            so_far,
+            asked,
+            cache,
+            answer,
+        } = done;
         let answer = match answer {
             Some(answer) => {
                 if let Some(most) = cache {

@@ -61,6 +61,9 @@ pub(super) async fn run(client: &Client, net: &NodeNet, shutdown: &CancellationT
                 if rules == applied {
                     continue;
                 }
+                if let Err(error) = keep_bridge_out(net) {
+                    tracing::warn!(%error, "pods may not reach each other through services");
+                }
                 match in_node(net, "nft", &["-f", "-"], rules.clone()).await {
                     Ok(()) => applied = rules,
                     Err(error) => {
@@ -77,12 +80,27 @@ pub(super) async fn run(client: &Client, net: &NodeNet, shutdown: &CancellationT
 /// addresses are the node's own, so that it answers for them on the network between clusters.
 fn routes(net: &NodeNet) -> String {
     format!(
-        "route replace {} dev {} src {}\nroute replace local {} dev lo\n",
+        "route replace {} dev {} src {}\nroute replace local {} dev lo src {}\n",
         net.service_cidr,
         net.pod_bridge,
         net.pod_gateway(),
         net.lb_pool,
+        net.node_ip,
     )
+}
+
+/// Where the module br_netfilter is loaded (container runtimes load it), the bridge translates addresses before the
+/// node routes, and then hands packets from port to port: but its ports are isolated. Translation is to happen in the
+/// node's forwarding only. The setting is per namespace and starts as 1 whenever the module is loaded.
+fn keep_bridge_out(net: &NodeNet) -> std::io::Result<()> {
+    let setting = std::path::Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    in_netns(&net.netns, || {
+        if setting.exists() {
+            std::fs::write(setting, "0")
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Runs a program inside the node's namespace with `input`.

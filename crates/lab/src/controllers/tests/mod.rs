@@ -1,0 +1,4 @@
+//! Objects in, actions out.
+
+mod services;
+mod workloads;
