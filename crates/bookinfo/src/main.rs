@@ -27,7 +27,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// The services of the Bookinfo sample, and the two of the multicluster samples.
 #[derive(Debug, Parser)]
-#[command(name = "hawser-bookinfo", version)]
+#[command(name = "hawser-bookinfo")]
 struct Args {
     /// Which service to be.
     role: Role,
