@@ -23,8 +23,8 @@ pub use plan::{MAX_CLUSTERS, NodePlan, Plan, plan};
 pub struct NodeNet {
     /// A file that opens as the node's network namespace.
     pub netns: PathBuf,
-    /// The bridge that pods hang on, inside the namespace. Its ports are isolated from each other:
-    /// pods reach pods through the node's forwarding, so service rules see every packet.
+    /// The bridge that pods hang on, inside the namespace. Pods know no neighbours on it: they reach
+    /// each other through the node's forwarding, so service rules see every packet.
     pub pod_bridge: String,
     /// The interface on the network between clusters.
     pub wan_if: String,
@@ -114,6 +114,12 @@ impl LabNet {
 const WAN_BRIDGE: &str = "wan";
 const WAN_IF: &str = "wan0";
 const POD_BRIDGE: &str = "pods0";
+/// Where the host has bridges filtered (Docker asks for it), a packet to a service would be
+/// translated on the bridge and never reach the node's own rules.
+const BRIDGE_FILTERS: &[(&str, &str)] = &[
+    ("net/bridge/bridge-nf-call-iptables", "0"),
+    ("net/bridge/bridge-nf-call-ip6tables", "0"),
+];
 
 fn create_node(plan: &Plan, node: &NodePlan, wan: &Netns, index: usize) -> Result<Node, NetError> {
     let netns = Netns::create()?;
@@ -162,6 +168,7 @@ fn create_node(plan: &Plan, node: &NodePlan, wan: &Netns, index: usize) -> Resul
         ("net/ipv4/conf/pods0/send_redirects", "0"),
         ("net/ipv4/conf/wan0/send_redirects", "0"),
     ])?;
+    netns.sysctl_if_there(BRIDGE_FILTERS)?;
     // What a network plugin does for pods that talk to the world: the other cluster has no route to them.
     netns.nft(&format!(
         "table ip hawser_pods {{\n chain leaving {{\n  type nat hook postrouting priority srcnat;\n  \
@@ -198,7 +205,6 @@ impl PodNet {
                 netns.path().display()
             ),
             format!("link set {link} master {} up", net.pod_bridge),
-            format!("link set {link} type bridge_slave isolated on"),
         ])?;
         let gateway = net.pod_gateway();
         netns.ip(&[

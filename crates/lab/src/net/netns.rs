@@ -79,6 +79,13 @@ impl Netns {
         .map_err(NetError::system("setting kernel parameters of a namespace"))
     }
 
+    /// As [`Netns::sysctl`], leaving out what this kernel does not have.
+    pub fn sysctl_if_there(&self, settings: &[(&str, &str)]) -> Result<(), NetError> {
+        let there = |(name, _): &(&str, &str)| Path::new("/proc/sys").join(name).exists();
+        let present: Vec<(&str, &str)> = settings.iter().copied().filter(there).collect();
+        self.sysctl(&present)
+    }
+
     fn feed(&self, program: &str, args: &[&str], input: &str) -> Result<(), NetError> {
         let command = format!("{program} {}", args.join(" "));
         let output = self
