@@ -41,6 +41,9 @@ enum Output {
     Json,
 }
 
+/// The exit status for a command that cannot be carried out as given.
+const WRONG_USE: u8 = 2;
+
 /// A finding and where it stands; without an object if the document itself cannot be used.
 struct Located {
     file: String,
@@ -60,12 +63,20 @@ const NOT_AN_OBJECT: &str = "HAW0001";
 pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
     let inputs: Vec<&PathBuf> = args.files.iter().chain(&args.filenames).collect();
     if inputs.is_empty() {
-        bail!("no file given; name files or folders, or - for standard input");
+        eprintln!("hawser: no file given; name files or folders, or - for standard input");
+        return Ok(ExitCode::from(WRONG_USE));
     }
     let mut found = Vec::new();
     let mut checked: BTreeMap<String, usize> = BTreeMap::new();
     for input in inputs {
-        for (name, bytes) in read(input)? {
+        let contents = match read(input) {
+            Ok(contents) => contents,
+            Err(error) => {
+                eprintln!("hawser: {error:#}");
+                return Ok(ExitCode::from(WRONG_USE));
+            }
+        };
+        for (name, bytes) in contents {
             let count = check(&name, &bytes, &args.namespace, &mut found);
             *checked.entry(name).or_default() += count;
         }

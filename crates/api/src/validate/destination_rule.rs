@@ -50,7 +50,8 @@ fn traffic_policy(c: &mut Check, p: &TrafficPolicy) {
         && p.tls.is_none()
         && p.port_level_settings.is_empty()
         && p.tunnel.is_none()
-        && p.proxy_protocol.is_none();
+        && p.proxy_protocol.is_none()
+        && p.retry_budget.is_none();
     if empty {
         c.error(
             "a traffic policy must have at least one field",

@@ -19,8 +19,8 @@ mod telemetry;
 mod unreachable;
 mod virtual_service;
 
-use crate::kinds::{Kind, ObjectRef, ParseError, Resource, parse};
-use crate::message::{Fault, push_key};
+use crate::kinds::{Kind, ObjectRef, Origin, ParseError, Resource, parse};
+use crate::message::{Fault, FaultKind, nearest, push_key};
 use crate::networking::Percent;
 use crate::scalar::Duration;
 use crate::schema;
@@ -156,26 +156,112 @@ fn schema_faults(value: &Value) -> Vec<Fault> {
     let Ok(kind) = Kind::of(text("apiVersion"), text("kind")) else {
         return Vec::new();
     };
-    if kind.info().origin == crate::kinds::Origin::Kubernetes {
+    if kind.info().origin == Origin::Kubernetes {
         return Vec::new();
     }
+    let mut faults = metadata_faults(value);
     match value.get("spec") {
-        Some(spec) if !spec.is_null() => schema::check(&kind.spec_shape(), spec, "spec"),
-        _ if crate::crd::spec_required(kind) => vec![Fault {
-            path: "spec".to_owned(),
-            kind: crate::message::FaultKind::Rule,
-            message: "is required".to_owned(),
-            help: String::new(),
-        }],
-        _ => Vec::new(),
+        Some(spec) if !spec.is_null() => {
+            faults.extend(schema::check(&kind.spec_shape(), spec, "spec"))
+        }
+        _ if crate::crd::spec_required(kind) => faults.push(rule("spec", "is required", "")),
+        _ => {}
+    }
+    faults
+}
+
+fn rule(path: &str, message: impl Into<String>, help: &str) -> Fault {
+    Fault {
+        path: path.to_owned(),
+        kind: FaultKind::Rule,
+        message: message.into(),
+        help: help.to_owned(),
     }
 }
 
-/// A fault of reading or of the schema, as a finding.
+/// The fields of `metadata` (meta/v1).
+const METADATA: &[&str] = &[
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// What any API server says of an object's metadata.
+fn metadata_faults(value: &Value) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let Some(meta) = value.get("metadata").and_then(Value::as_object) else {
+        return vec![rule("metadata", "is required", "give the object a name")];
+    };
+    for key in meta.keys().filter(|k| !METADATA.contains(&k.as_str())) {
+        let help = nearest(key, METADATA)
+            .map(|near| format!("did you mean \"{near}\"?"))
+            .unwrap_or_default();
+        let mut path = "metadata".to_owned();
+        push_key(&mut path, key);
+        faults.push(Fault {
+            kind: FaultKind::UnknownField,
+            ..rule(&path, format!("unknown field \"{key}\""), &help)
+        });
+    }
+    let text = |key: &str| meta.get(key).and_then(Value::as_str).unwrap_or_default();
+    let lower = text("name")
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || matches!(b, b'-' | b'.'));
+    if text("name").is_empty() {
+        if text("generateName").is_empty() {
+            faults.push(rule("metadata.name", "is required", ""));
+        }
+    } else if !lower
+        || !text("name")
+            .split('.')
+            .all(names::is_dns_label_of_any_length)
+        || text("name").len() > 253
+    {
+        faults.push(rule(
+            "metadata.name",
+            format!("\"{}\" is not a name that an object can have", text("name")),
+            "use lower case letters, digits, hyphens and dots",
+        ));
+    }
+    for (key, value) in meta
+        .get("labels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        if let Err(wrong) = names::label(key, value.as_str().unwrap_or_default()) {
+            let mut path = "metadata.labels".to_owned();
+            push_key(&mut path, key);
+            faults.push(rule(&path, wrong.message, &wrong.help));
+        }
+    }
+    faults
+}
+
+/// A fault of reading or of the schema, as a finding. An unknown field of the Gateway API, which grows without Hawser, is
+/// only a warning.
 pub fn from_fault(fault: Fault, object: &ObjectRef) -> Finding {
+    let foreign = object.kind.info().origin == Origin::GatewayApi && fault.harmless();
+    let (code, severity) = if foreign {
+        (SCHEMA_WARNING, Severity::Warning)
+    } else {
+        (SCHEMA_ERROR, Severity::Error)
+    };
     Finding {
-        code: SCHEMA_ERROR,
-        severity: Severity::Error,
+        code,
+        severity,
         object: object.clone(),
         path: fault.path,
         message: fault.message,
@@ -190,7 +276,7 @@ pub fn validate(resource: &Resource) -> Vec<Finding> {
         path: String::new(),
         findings: Vec::new(),
     };
-    if resource.kind().info().origin == crate::kinds::Origin::Istio && check.annotations(resource) {
+    if resource.kind().info().origin == Origin::Istio && check.annotations(resource) {
         check.within("spec", |c| match resource {
             Resource::VirtualService(o) => {
                 virtual_service::check(c, &o.spec);

@@ -21,8 +21,11 @@ pub(crate) fn wrong(message: impl Into<String>, help: impl Into<String>) -> Wron
 
 /// A DNS label as Istio has it: letters of either case, digits and inner hyphens, 63 at most.
 pub fn is_dns_label(label: &str) -> bool {
+    label.len() <= 63 && is_dns_label_of_any_length(label)
+}
+
+pub(super) fn is_dns_label_of_any_length(label: &str) -> bool {
     !label.is_empty()
-        && label.len() <= 63
         && label
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-')

@@ -6,7 +6,11 @@ use crate::security::{
     Action, AuthorizationPolicy, Condition, JwtRule, Operation, PeerAuthentication,
     RequestAuthentication, Rule, Source,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use regex::Regex;
 use serde_json::Value;
+use std::sync::LazyLock;
 
 pub(super) fn check_peer_authentication(c: &mut Check, pa: &PeerAuthentication) {
     let selects = pa
@@ -96,11 +100,16 @@ fn key_set(text: &str) -> Result<(), Wrong> {
         None => std::slice::from_ref(&value),
     };
     for key in keys {
-        let has = |name: &str| key.get(name).is_some_and(Value::is_string);
+        let text = |name: &str| key.get(name).and_then(Value::as_str);
+        let has = |name: &str| {
+            text(name).is_some_and(|t| {
+                !t.is_empty() && URL_SAFE_NO_PAD.decode(t.trim_end_matches('=')).is_ok()
+            })
+        };
         let complete = match key.get("kty").and_then(Value::as_str) {
             Some("RSA") => has("n") && has("e"),
-            Some("EC") => has("crv") && has("x") && has("y"),
-            Some("OKP") => has("crv") && has("x"),
+            Some("EC") => text("crv").is_some() && has("x") && has("y"),
+            Some("OKP") => text("crv").is_some() && has("x"),
             Some("oct") => has("k"),
             _ => return Err(wrong("a key has no known type (kty)", help)),
         };
@@ -328,21 +337,15 @@ fn port_text(port: &str) -> Result<(), Wrong> {
     }
 }
 
-/// Templates know `{*}` (one segment) and `{**}` (any number), and nothing else.
+/// Templates know `{*}` (one segment) and `{**}` (any number), and no names or plain stars beside them.
 fn path_template(path: &str) -> Result<(), Wrong> {
+    static UNSUPPORTED: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"/\{[0-9A-Za-z_]+=\*\*?\}|\{[0-9A-Za-z_]*\}|/\*|\*/").ok());
     if path.is_empty() {
         return Err(wrong("must not be empty", "remove the entry"));
     }
-    if !path.contains("{*}") && !path.contains("{**}") {
-        return Ok(());
-    }
-    let rest = path.replace("{**}", "").replace("{*}", "");
-    let named = path.split('{').skip(1).any(|after| {
-        let inside = after.split('}').next().unwrap_or_default();
-        !matches!(inside, "*" | "**")
-    });
-    let star = rest.contains("/*") || rest.contains("*/");
-    if named || star {
+    let template = path.contains("{*}") || path.contains("{**}");
+    if template && UNSUPPORTED.as_ref().is_some_and(|r| r.is_match(path)) {
         return Err(wrong(
             format!("\"{path}\" is not a path template that is supported"),
             "use {*} for one segment and {**} for any number of them",

@@ -39,7 +39,7 @@ fn authentication() {
         &[""],
     );
     rule(
-        "{issuer: a, jwks: '{\"keys\": [{\"kty\": \"RSA\", \"n\": \"a\", \"e\": \"AQAB\"}]}'}",
+        "{issuer: a, jwks: '{\"keys\": [{\"kty\": \"RSA\", \"n\": \"AQAB\", \"e\": \"AQAB\"}]}'}",
         &[],
     );
     rule(
@@ -272,5 +272,28 @@ fn annotations_that_istio_reads() {
             json!({})
         ),
         ["metadata.annotations[istio.io/dry-run]"]
+    );
+}
+
+#[test]
+fn metadata_that_any_cluster_refuses() {
+    let object = |metadata: serde_json::Value| {
+        let value = json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": metadata, "spec": {}});
+        check_document(value, "n")
+            .findings
+            .iter()
+            .map(|f| f.path.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(object(json!({"name": "a.b-c"})), Vec::<String>::new());
+    assert_eq!(object(json!({"name": "A_b"})), ["metadata.name"]);
+    assert_eq!(object(json!({})), ["metadata.name"]);
+    assert_eq!(
+        object(json!({"name": "a", "label": {}})),
+        ["metadata.label"]
+    );
+    assert_eq!(
+        object(json!({"name": "a", "labels": {"x": "a b"}})),
+        ["metadata.labels.x"]
     );
 }
