@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hawser_api::{Kind, Object, core};
+use hawser_api::{Object, Timestamp, core};
+use hawser_model::gateway::Gateway;
+use hawser_model::route::VirtualService;
+use hawser_model::traffic::DestinationRule;
 use hawser_model::{ClusterId, Problem, Snapshot, Str};
 
+use crate::catalogue::Catalogue;
 use crate::dirty::{Dirty, Topic};
 use crate::lowerer::keep;
 use crate::names;
@@ -13,8 +17,8 @@ use crate::security::FetchedKeys;
 use crate::store::Table;
 use crate::world::World;
 use crate::{
-    delegates, destination_rules, filters, gateways, security, sidecars, telemetry,
-    virtual_services,
+    delegates, destination_rules, filters, gateway_api, gateways, ingress, security, sidecars,
+    telemetry, virtual_services,
 };
 
 /// Lowers every stale list.
@@ -22,6 +26,7 @@ pub fn lower(
     world: &World<'_>,
     dirty: &Dirty,
     keys: &FetchedKeys,
+    (catalogue, now): (&Catalogue, Timestamp),
     converted: &mut Converted,
     problems: &mut BTreeMap<Topic, Vec<Problem>>,
     next: &mut Snapshot,
@@ -34,33 +39,43 @@ pub fn lower(
     let mut note = |topic: Topic, found: Vec<Problem>| {
         problems.insert(topic, found);
     };
-    if stale(Topic::Routes) {
+    if stale(Topic::Converted) {
+        let mut found = Vec::new();
+        *converted = gateway_api::convert(world, catalogue, now, &mut found);
+        ingress::convert(world, converted, &mut found);
+        note(Topic::Converted, found);
+    }
+    if stale(Topic::Routes) || stale(Topic::Converted) {
         let mut found = Vec::new();
         let written = sorted(&objects.virtual_services, world);
-        let routes = delegates::merge(&written, cluster, mesh, &mut found)
+        let mut routes: Vec<_> = delegates::merge(&written, cluster, mesh, &mut found)
             .iter()
             .filter_map(|(o, http)| {
                 virtual_services::virtual_service(o, http, cluster, mesh, &mut found)
             })
             .collect();
+        routes.extend(converted.routes.iter().cloned());
         keep(&mut next.routes, routes);
         note(Topic::Routes, found);
     }
-    if stale(Topic::Rules) {
+    if stale(Topic::Rules) || stale(Topic::Converted) {
         let mut found = Vec::new();
-        let rules = sorted(&objects.destination_rules, world)
+        let mut rules: Vec<_> = sorted(&objects.destination_rules, world)
             .iter()
             .filter_map(|o| destination_rules::destination_rule(o, cluster, mesh, &mut found))
             .collect();
+        rules.extend(converted.rules.iter().cloned());
         keep(&mut next.rules, rules);
         note(Topic::Rules, found);
     }
-    if stale(Topic::Gateways) {
+    if stale(Topic::Gateways) || stale(Topic::Converted) {
         let mut found = Vec::new();
-        let lowered = sorted(&objects.gateways, world)
+        let mut lowered: Vec<_> = sorted(&objects.gateways, world)
             .iter()
             .map(|o| gateways::gateway(o, cluster, &mut found))
             .collect();
+        lowered.extend(converted.gateways.iter().cloned());
+        lowered.sort_by(|a, b| a.meta.cmp(&b.meta));
         keep(&mut next.gateways, lowered);
         note(Topic::Gateways, found);
     }
@@ -135,7 +150,6 @@ pub fn lower(
             next.credentials = Arc::new(credentials);
         }
     }
-    let _ = (converted, Kind::Ingress);
 }
 
 /// Objects of the namespaces that the mesh sees, in order of precedence.
@@ -180,6 +194,12 @@ fn is_credential(secret: &Object<core::Secret>) -> bool {
 /// What the Gateway API and Ingresses become.
 #[derive(Clone, Debug, Default)]
 pub struct Converted {
+    /// Gateways.
+    pub gateways: Vec<Gateway>,
+    /// VirtualServices.
+    pub routes: Vec<VirtualService>,
+    /// DestinationRules.
+    pub rules: Vec<DestinationRule>,
     /// Statuses to write.
     pub statuses: Vec<StatusUpdate>,
 }

@@ -148,7 +148,6 @@ impl Dirty {
             Kind::VirtualService => Some(Topic::Routes),
             Kind::DestinationRule => Some(Topic::Rules),
             Kind::Gateway => Some(Topic::Gateways),
-            Kind::ServiceEntry => Some(Topic::Services),
             Kind::Sidecar => Some(Topic::Sidecars),
             Kind::EnvoyFilter => Some(Topic::Filters),
             Kind::PeerAuthentication => Some(Topic::PeerAuthn),
@@ -174,6 +173,10 @@ impl Dirty {
             return;
         }
         match either.kind() {
+            // Backends may be hosts of ServiceEntries.
+            Kind::ServiceEntry if cluster == meaning.config_cluster => {
+                self.mark(&[Topic::Services, Topic::Converted]);
+            }
             Kind::K8sGateway => self.mark(&[Topic::Converted, Topic::NetworkGateways]),
             Kind::Service => {
                 self.mark(&[Topic::Services, Topic::NetworkGateways, Topic::Converted]);
@@ -203,6 +206,7 @@ impl Dirty {
                         Topic::Endpoints,
                         Topic::Workloads,
                         Topic::NetworkGateways,
+                        Topic::Converted,
                     ]);
                 }
             }

@@ -362,6 +362,7 @@ impl Lowerer {
             &world,
             &dirty,
             &self.keys,
+            (&self.parts.catalogue, self.now),
             &mut self.parts.converted,
             &mut self.parts.problems,
             &mut next,

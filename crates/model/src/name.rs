@@ -72,6 +72,11 @@ impl Hostname {
         Ok(Self(text.to_ascii_lowercase().into()))
     }
 
+    /// `*`, which stands for every name.
+    pub fn any() -> Self {
+        Self("*".into())
+    }
+
     /// The text, lower case.
     pub fn as_str(&self) -> &str {
         &self.0
