@@ -34,6 +34,9 @@ pub struct ApiserverArgs {
     /// Further bearer tokens, one line each: token,user,uid[,"group1,group2"].
     #[arg(long)]
     pub token_auth_file: Option<PathBuf>,
+    /// Further audiences of tokens that are meant for this server.
+    #[arg(long, value_delimiter = ',')]
+    pub api_audiences: Vec<String>,
 }
 
 /// One `--cluster`.
@@ -120,6 +123,7 @@ pub async fn run(args: ApiserverArgs) -> anyhow::Result<()> {
             service_cidr: cluster.service_cidr,
             netns: cluster.netns,
             tokens: tokens.clone(),
+            audiences: args.api_audiences.clone(),
         };
         let name = config.name.clone();
         let handle = Server::start(config).await?;

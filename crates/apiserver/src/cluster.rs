@@ -27,6 +27,10 @@ pub struct Cluster {
     pub ca_pem: String,
     pub service_cidr: Ipv4Net,
     pub addr: SocketAddr,
+    /// Where clients inside the cluster's own network reach this server.
+    pub netns_addr: Option<SocketAddr>,
+    /// Who this server is in tokens' `aud`: a token for none of these is not for this server.
+    pub audiences: Vec<String>,
     /// Whose network admission webhooks that are Services are dialled in; `None`: this process's.
     pub netns: Option<PathBuf>,
     policy: Derived<Policy>,
@@ -42,6 +46,8 @@ pub struct Parts {
     pub ca_pem: String,
     pub service_cidr: Ipv4Net,
     pub addr: SocketAddr,
+    pub netns_addr: Option<SocketAddr>,
+    pub audiences: Vec<String>,
     pub netns: Option<PathBuf>,
     pub stopping: watch::Receiver<bool>,
 }
@@ -57,6 +63,8 @@ impl Cluster {
             ca_pem: parts.ca_pem,
             service_cidr: parts.service_cidr,
             addr: parts.addr,
+            netns_addr: parts.netns_addr,
+            audiences: parts.audiences,
             netns: parts.netns,
             policy: Derived::new(&rbac::SOURCES, Policy::new),
             hooks: Derived::new(&crate::admission::SOURCES, Hooks::new),

@@ -31,6 +31,8 @@ pub struct Config {
     pub netns: Option<(PathBuf, SocketAddr)>,
     /// Further bearer tokens.
     pub tokens: Vec<StaticToken>,
+    /// Audiences of tokens that this server takes as meant for itself, beside its issuer's name.
+    pub audiences: Vec<String>,
 }
 
 impl Config {
@@ -43,6 +45,7 @@ impl Config {
             service_cidr: default_service_cidr(),
             netns: None,
             tokens: Vec::new(),
+            audiences: Vec::new(),
         }
     }
 }
@@ -170,6 +173,8 @@ async fn start(config: Config) -> anyhow::Result<Handle> {
         ca_pem: authority.pem.clone(),
         service_cidr: config.service_cidr,
         addr,
+        netns_addr,
+        audiences: std::iter::once(Issuer::URL.to_owned()).chain(config.audiences).collect(),
         netns: config.netns.map(|(path, _)| path),
         stopping: stopping.clone(),
     }));

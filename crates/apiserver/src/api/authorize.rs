@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, header};
 
 use super::Call;
-use crate::auth::{self, AUTHENTICATED, Attributes, Issuer, User};
+use crate::auth::{self, AUTHENTICATED, Attributes, User};
 use crate::cluster::Cluster;
 use crate::http::ResourcePath;
 use crate::selector::FieldSelector;
@@ -30,7 +30,7 @@ pub fn authenticate(cluster: &Cluster, certificate: Option<&[u8]>, headers: &Hea
         return Ok(user);
     }
     auth::account(&cluster.store, &cluster.issuer, token, cluster.unix_now())
-        .filter(|account| account.audiences.iter().any(|audience| audience == Issuer::URL))
+        .filter(|account| account.audiences.iter().any(|audience| cluster.audiences.contains(audience)))
         .map(|account| account.user)
         .ok_or_else(ApiError::unauthorized)
 }

@@ -91,7 +91,8 @@ fn token_review(cluster: &Cluster, spec: &Value) -> Result<Value, ApiError> {
     }
     if let Some(user) = cluster.authenticator.fixed(token) {
         // A fixed token is for this server.
-        if !asked.is_empty() && !asked.contains(&Issuer::URL) {
+        let own = |audience: &&str| cluster.audiences.iter().any(|own| own == audience);
+        if !asked.is_empty() && !asked.iter().any(own) {
             return refused("token audiences are invalid");
         }
         return Ok(json!({"authenticated": true, "user": user_info(&user), "audiences": [Issuer::URL]}));
@@ -99,7 +100,8 @@ fn token_review(cluster: &Cluster, spec: &Value) -> Result<Value, ApiError> {
     let Some(account) = auth::account(&cluster.store, &cluster.issuer, token, cluster.unix_now()) else {
         return refused("invalid bearer token");
     };
-    let wanted = if asked.is_empty() { vec![Issuer::URL] } else { asked };
+    let wanted: Vec<&str> =
+        if asked.is_empty() { cluster.audiences.iter().map(String::as_str).collect() } else { asked };
     let both: Vec<&str> =
         wanted.into_iter().filter(|audience| account.audiences.iter().any(|own| own == audience)).collect();
     if both.is_empty() {

@@ -45,6 +45,7 @@ pub async fn bootstrap(cluster: &Arc<Cluster>) -> Result<(), ApiError> {
     make.push(absent_only(cluster, ResourceId::new("services", ""), kubernetes_service(cluster)));
     futures::future::try_join_all(make).await?;
     futures::future::try_join_all(names.map(|name| namespaces::fill(cluster, name))).await?;
+    point_to_this_server(cluster).await?;
     if fresh {
         cluster.store.seal().await;
     }
@@ -68,9 +69,52 @@ fn kubernetes_service(cluster: &Cluster) -> Value {
         },
         "spec": {
             "type": "ClusterIP", "clusterIP": first, "clusterIPs": [first],
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": cluster.addr.port()}],
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": cluster.netns_addr.unwrap_or(cluster.addr).port()}],
         },
     })
+}
+
+/// Writes the endpoints of the `kubernetes` Service, for clients in the cluster's network. Without such a network
+/// there is nothing to write: loopback addresses are no endpoints.
+async fn point_to_this_server(cluster: &Arc<Cluster>) -> Result<(), ApiError> {
+    let Some(addr) = cluster.netns_addr.filter(|addr| !addr.ip().is_loopback()) else { return Ok(()) };
+    let slices = ResourceId::new("endpointslices", "discovery.k8s.io");
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "endpoints": [{"addresses": [addr.ip().to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": addr.port(), "protocol": "TCP"}],
+    });
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": addr.ip().to_string()}],
+            "ports": [{"name": "https", "port": addr.port(), "protocol": "TCP"}],
+        }],
+    });
+    for (resource, object, fields) in
+        [(slices, slice, ["endpoints", "ports"]), (ResourceId::new("endpoints", ""), endpoints, ["subsets", "subsets"])]
+    {
+        let key = Key::new("default", "kubernetes");
+        if cluster.store.get(&resource, &key).is_none() {
+            ensure(cluster, &resource, object).await?;
+            continue;
+        }
+        // Another start may listen elsewhere.
+        super::change(cluster, &resource, &key, crate::verbs::Part::Main, |live| {
+            for field in fields {
+                live[field] = object[field].clone();
+            }
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// As `ensure`, sparing the work when the object is there already: most starts find everything made.

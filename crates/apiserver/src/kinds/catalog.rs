@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use super::{Kind, ROWS, crd};
 
+/// Group, version and plural.
+type Path = (Arc<str>, Arc<str>, Arc<str>);
+
 /// An immutable set of served kinds.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    by_path: BTreeMap<(Arc<str>, Arc<str>, Arc<str>), Arc<Kind>>,
+    by_path: BTreeMap<Path, Arc<Kind>>,
     /// In the order of the table, custom kinds after the built-in ones.
     ordered: Vec<Arc<Kind>>,
     /// Group names in order with their versions, the preferred one first.

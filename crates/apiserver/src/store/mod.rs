@@ -122,3 +122,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

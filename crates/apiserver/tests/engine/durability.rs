@@ -23,20 +23,38 @@ fn server_process() {
     });
 }
 
-fn spawn(dir: &std::path::Path) -> (Child, Client) {
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Process {
+    fn kill(&mut self) {
+        // One that has ended already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(dir: &std::path::Path) -> (Process, Client) {
+    let child = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "durability::server_process", "--ignored", "--nocapture"])
         .env(DIR, dir)
         .stdout(Stdio::piped())
         .spawn()
         .expect("the server process starts");
-    let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut process = Process(child);
+    let lines = BufReader::new(process.0.stdout.take().expect("its output")).lines();
     for line in lines {
         let line = line.expect("a line");
         if let Some(about) = line.strip_prefix("SERVING ") {
             let about: serde_json::Value = serde_json::from_str(about).expect("JSON");
             let text = |field: &str| about[field].as_str().expect("text").to_owned();
-            return (child, Client::new(&text("url"), &text("ca"), &text("token")));
+            return (process, Client::new(&text("url"), &text("ca"), &text("token")));
         }
     }
     panic!("the server process ended before it served");
@@ -65,8 +83,7 @@ async fn kill_nine_loses_nothing_acknowledged() {
         assert!(start.elapsed().as_secs() < 60, "200 writes take too long");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    child.kill().expect("SIGKILL");
-    child.wait().expect("the end");
+    child.kill();
     for writer in writers {
         // They end by the connection that breaks under them.
         let _ = writer.await;

@@ -7,5 +7,6 @@ mod custom;
 mod durability;
 mod kubectl;
 mod lifecycle;
+mod namespace;
 mod objects;
 mod watch;
