@@ -39,37 +39,50 @@ pub(super) fn reconcile(world: &World, key: &Key, _around: &Surroundings<'_>) ->
     }
 }
 
+/// Addresses that have the same ports.
+#[derive(Default)]
+struct Subset {
+    ports: Vec<Value>,
+    ready: Vec<Value>,
+    unready: Vec<Value>,
+}
+
 fn endpoints(world: &World, service: &Service) -> Value {
-    let mut subsets: BTreeMap<String, (Vec<Value>, Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    let mut subsets: BTreeMap<String, Subset> = BTreeMap::new();
     for (pod, ip) in picked(world, service) {
         let anyway = publishes_unready(service);
         if pod.is_going() && !anyway {
             continue;
         }
         let ports = ports(service, pod);
-        let (_, ready, unready) = subsets
-            .entry(json!(ports).to_string())
-            .or_insert_with(|| (ports, Vec::new(), Vec::new()));
+        let subset = subsets.entry(json!(ports).to_string()).or_default();
+        subset.ports = ports;
         let list = if anyway || pod::is_ready(pod) {
-            ready
+            &mut subset.ready
         } else {
-            unready
+            &mut subset.unready
         };
         list.push(address(service, pod, ip));
     }
-    let subsets = subsets.into_values().map(|(ports, ready, unready)| {
-        let mut subset = json!({});
-        for (field, list) in [
-            ("addresses", ready),
-            ("notReadyAddresses", unready),
-            ("ports", ports),
-        ] {
-            if !list.is_empty() {
-                subset[field] = list.into();
+    let subsets = subsets.into_values().map(
+        |Subset {
+             ports,
+             ready,
+             unready,
+         }| {
+            let mut subset = json!({});
+            for (field, list) in [
+                ("addresses", ready),
+                ("notReadyAddresses", unready),
+                ("ports", ports),
+            ] {
+                if !list.is_empty() {
+                    subset[field] = list.into();
+                }
             }
-        }
-        subset
-    });
+            subset
+        },
+    );
     let mut labels = service.labels().clone();
     labels.insert(MANAGED_BY.to_owned(), "endpoint-controller".to_owned());
     if service

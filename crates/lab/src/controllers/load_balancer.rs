@@ -95,13 +95,11 @@ fn choose(world: &World, service: &Service, pool: Ipv4Net) -> Option<Ipv4Addr> {
             continue;
         }
         match requested(other, pool) {
-            Some(address) => {
-                if wants_address(other) {
-                    taken.insert(address);
-                }
+            Some(address) if wants_address(other) => {
+                taken.insert(address);
             }
             None if wants_address(other) && addresses(other).is_empty() && !reached => earlier += 1,
-            None => {}
+            _ => {}
         }
     }
     if let Some(address) = requested(service, pool) {

@@ -140,23 +140,31 @@ pub(super) fn hostname<'a>(pod: &'a Pod, service: &Service) -> Option<&'a str> {
         .filter(|hostname| ours && !hostname.is_empty())
 }
 
+/// Endpoints that have the same ports.
+#[derive(Default)]
+struct Group {
+    ports: Vec<Value>,
+    endpoints: Vec<Value>,
+}
+
 fn slices(world: &World, service: &Service) -> Vec<Value> {
     // A named target port may differ from pod to pod, and a slice has one set of ports for all its endpoints.
-    let mut groups: BTreeMap<(&str, String), (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, String), Group> = BTreeMap::new();
     for (pod, ip) in picked(world, service) {
         let ports = ports(service, pod);
         let family = if ip.contains(':') { "IPv6" } else { "IPv4" };
         let group = groups
             .entry((family, json!(ports).to_string()))
-            .or_insert_with(|| (ports, Vec::new()));
-        group.1.push(endpoint(world, service, pod, ip));
+            .or_default();
+        group.ports = ports;
+        group.endpoints.push(endpoint(world, service, pod, ip));
     }
     if groups.is_empty() {
         // As Kubernetes does: a slice without endpoints tells that somebody has looked.
         return vec![slice(service, "IPv4", &json!(null), 0, &[])];
     }
     let mut slices = Vec::new();
-    for ((family, _), (ports, endpoints)) in groups {
+    for ((family, _), Group { ports, endpoints }) in groups {
         for (index, chunk) in endpoints.chunks(PER_SLICE).enumerate() {
             slices.push(slice(service, family, &json!(ports), index, chunk));
         }

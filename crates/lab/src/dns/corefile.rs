@@ -92,28 +92,31 @@ fn directive(
         ));
     }
     let name = words.remove(0);
-    let mut block = Vec::new();
-    while opens {
-        let Some((at, words)) = lines.next() else {
-            return Err(error(line, format!("the block of {name} is never closed")));
-        };
+    let mut directive = Directive {
+        name,
+        args: words,
+        block: Vec::new(),
+        line,
+    };
+    if !opens {
+        return Ok(directive);
+    }
+    for (at, words) in lines {
         if words == ["}"] {
-            break;
+            return Ok(directive);
         }
         if words.iter().any(|word| word == "{" || word == "}") {
             return Err(error(
                 at,
-                format!("unexpected brace in the block of {name}"),
+                format!("unexpected brace in the block of {}", directive.name),
             ));
         }
-        block.push(words);
+        directive.block.push(words);
     }
-    Ok(Directive {
-        name,
-        args: words,
-        block,
+    Err(error(
         line,
-    })
+        format!("the block of {} is never closed", directive.name),
+    ))
 }
 
 /// Words of each line that has any. A closing brace stands on a line of its own, whatever follows or precedes it.

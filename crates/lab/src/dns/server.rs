@@ -18,7 +18,7 @@ use super::names::{Data, Known, lookup};
 use super::objects::DEFAULT_COREFILE;
 use super::plan::{Forward, Plan, plan};
 use super::upstream::{Ask, ask};
-use super::wire::{self, Question, for_udp, read, response};
+use super::wire::{self, Incoming, Question, for_udp, read, response};
 use crate::controllers::world::{Key, Kind, World};
 
 /// Where an answer goes.
@@ -124,13 +124,9 @@ impl Server {
     /// Answers a question, or asks others first.
     pub(super) async fn ask(&mut self, bytes: &[u8], to: Asker, udp: &UdpSocket) {
         let question = match read(bytes) {
-            Ok(question) => question,
-            Err(answer) => {
-                if let Some(answer) = answer {
-                    send(&answer, 512, to, udp).await;
-                }
-                return;
-            }
+            Incoming::Question(question) => question,
+            Incoming::Wrong(answer) => return send(&answer, 512, to, udp).await,
+            Incoming::Noise => return,
         };
         let step = self.step(&question);
         match step {
@@ -327,3 +323,6 @@ async fn send(answer: &Message, payload: u16, to: Asker, udp: &UdpSocket) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

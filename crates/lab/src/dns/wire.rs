@@ -23,27 +23,39 @@ pub(super) struct Question {
     pub(super) wanted: Wanted,
 }
 
-/// Reads a query. `Err` is what to answer instead, if anything: what is no query at all gets no answer.
-pub(super) fn read(bytes: &[u8]) -> Result<Question, Option<Message>> {
+/// What came in.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Question(Question),
+    /// A question that cannot be answered as asked: this is the answer.
+    Wrong(Message),
+    /// No question at all, which gets no answer.
+    Noise,
+}
+
+/// Reads a query.
+pub(super) fn read(bytes: &[u8]) -> Incoming {
     let Ok(message) = Message::from_vec(bytes) else {
         let id = bytes
             .get(..2)
             .and_then(|id| <[u8; 2]>::try_from(id).ok())
             .map(u16::from_be_bytes);
-        return Err(id.map(|id| Message::error_msg(id, OpCode::Query, ResponseCode::FormErr)));
+        return id.map_or(Incoming::Noise, |id| {
+            Incoming::Wrong(Message::error_msg(id, OpCode::Query, ResponseCode::FormErr))
+        });
     };
     if message.metadata.message_type != MessageType::Query {
-        return Err(None);
+        return Incoming::Noise;
     }
     if message.metadata.op_code != OpCode::Query {
         let (id, code) = (message.metadata.id, message.metadata.op_code);
-        return Err(Some(Message::error_msg(id, code, ResponseCode::NotImp)));
+        return Incoming::Wrong(Message::error_msg(id, code, ResponseCode::NotImp));
     }
     let [query] = message.queries.as_slice() else {
-        return Err(Some(response(&message, ResponseCode::FormErr)));
+        return Incoming::Wrong(response(&message, ResponseCode::FormErr));
     };
     if query.query_class() != DNSClass::IN {
-        return Err(Some(response(&message, ResponseCode::NotImp)));
+        return Incoming::Wrong(response(&message, ResponseCode::NotImp));
     }
     let name = query
         .name()
@@ -62,7 +74,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Question, Option<Message>> {
         RecordType::ANY => Wanted::Any,
         _ => Wanted::Other,
     };
-    Ok(Question {
+    Incoming::Question(Question {
         message,
         name,
         type_,
