@@ -21,7 +21,7 @@ pub fn fields() -> Vec<(Kind, String, String)> {
         .iter()
         .filter(|k| k.info().origin != Origin::Kubernetes)
     {
-        walk(&kind.spec_shape(), "spec", &mut |path, shape| {
+        walk(kind.spec_shape(), "spec", &mut |path, shape| {
             out.push((*kind, path.to_owned(), type_name(shape)))
         });
     }
@@ -150,7 +150,7 @@ fn version(kind: Kind, info: &KindInfo, name: &str) -> Value {
     status["x-kubernetes-preserve-unknown-fields"] = json!(true);
     let mut root = json!({
         "type": "object",
-        "properties": {"spec": schema(&kind.spec_shape(), &[]), "status": status},
+        "properties": {"spec": schema(kind.spec_shape(), &[]), "status": status},
     });
     if spec_required(kind) {
         root["required"] = json!(["spec"]);

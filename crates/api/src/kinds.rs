@@ -6,7 +6,7 @@ use crate::status::{IstioStatus, ServiceEntryStatus};
 use crate::{apps, core, extensions, gateway_api, networking, security, telemetry};
 use serde_json::{Map, Value};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Whose API a kind belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,9 +151,14 @@ macro_rules! kinds {
                 }
             }
 
-            /// The shape of the kind's `spec`, or of its own fields where there is none.
-            pub fn spec_shape(self) -> crate::shape::Shape {
-                match self { $(Kind::$Variant => <$spec as Field>::shape()),* }
+            /// The shape of the kind's `spec`, or of its own fields where there is none. Built once.
+            pub fn spec_shape(self) -> &'static crate::shape::Shape {
+                match self {
+                    $(Kind::$Variant => {
+                        static SHAPE: LazyLock<crate::shape::Shape> = LazyLock::new(<$spec as Field>::shape);
+                        &SHAPE
+                    }),*
+                }
             }
 
             pub fn status_shape(self) -> crate::shape::Shape {

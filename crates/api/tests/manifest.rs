@@ -151,7 +151,7 @@ fn errors_name_the_place_and_leave_other_documents() {
         let item = format!("*a{}", i - 1);
         bomb.push_str(&format!(
             "a{i}: &a{i} [{}]\n",
-            vec![item.as_str(); 10].join(",")
+            [item.as_str(); 10].join(",")
         ));
     }
     assert!(

@@ -162,7 +162,7 @@ fn schema_faults(value: &Value) -> Vec<Fault> {
     let mut faults = metadata_faults(value);
     match value.get("spec") {
         Some(spec) if !spec.is_null() => {
-            faults.extend(schema::check(&kind.spec_shape(), spec, "spec"))
+            faults.extend(schema::check(kind.spec_shape(), spec, "spec"))
         }
         _ if crate::crd::spec_required(kind) => faults.push(rule("spec", "is required", "")),
         _ => {}
