@@ -36,10 +36,6 @@ const REPLICATED: &[(&str, &str)] = &[
         "istiod.yaml",
         include_str!("../manifests/replicated/istiod.yaml"),
     ),
-    (
-        "webhooks.yaml",
-        include_str!("../manifests/replicated/webhooks.yaml"),
-    ),
     ("dns.yaml", include_str!("../manifests/replicated/dns.yaml")),
     (
         "gateways.yaml",
@@ -48,6 +44,11 @@ const REPLICATED: &[(&str, &str)] = &[
     (
         "multicluster.yaml",
         include_str!("../manifests/replicated/multicluster.yaml"),
+    ),
+    // Last, so that nothing of the above waits for a control plane that is still starting.
+    (
+        "webhooks.yaml",
+        include_str!("../manifests/replicated/webhooks.yaml"),
     ),
 ];
 const NAMESPACE: (&str, &str) = (

@@ -14,8 +14,8 @@ pub fn volumes(annotations: &Annotations) -> Vec<Value> {
         json!({"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}),
         json!({"name": "istio-data", "emptyDir": {}}),
         json!({"name": "istio-podinfo", "downwardAPI": {"items": [
-            {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
-            {"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}},
+            {"path": "labels", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.labels"}},
+            {"path": "annotations", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.annotations"}},
         ]}}),
         json!({"name": "istio-token", "projected": {"sources": [{"serviceAccountToken": {
             "path": "istio-token", "expirationSeconds": TOKEN_SECONDS, "audience": "istio-ca",
