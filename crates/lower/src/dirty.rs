@@ -199,17 +199,13 @@ impl Dirty {
                     self.touched.insert(touched(cluster, resource));
                 }
             }
-            Kind::Node => {
-                if node_facts(old) != node_facts(new) {
-                    self.mark(&[
-                        Topic::Services,
-                        Topic::Endpoints,
-                        Topic::Workloads,
-                        Topic::NetworkGateways,
-                        Topic::Converted,
-                    ]);
-                }
-            }
+            Kind::Node if node_facts(old) != node_facts(new) => self.mark(&[
+                Topic::Services,
+                Topic::Endpoints,
+                Topic::Workloads,
+                Topic::NetworkGateways,
+                Topic::Converted,
+            ]),
             Kind::Namespace => {
                 let labels = |r: Option<&Resource>| r.map(|r| r.meta().labels.clone());
                 if labels(old) == labels(new) {

@@ -236,7 +236,8 @@ fn string_match(m: &api::StringMatch) -> StringMatch {
 fn header_matches(
     map: &std::collections::BTreeMap<String, api::StringMatch>,
 ) -> Vec<(Str, StringMatch)> {
-    map.iter()
+    let mut out: Vec<_> = map
+        .iter()
         .map(|(name, m)| {
             let lowered = match string_match(m) {
                 StringMatch::Regex(all) if &*all == "*" => StringMatch::Present,
@@ -246,7 +247,9 @@ fn header_matches(
             };
             (name.to_ascii_lowercase().into(), lowered)
         })
-        .collect()
+        .collect();
+    out.sort();
+    out
 }
 
 fn http_match(m: &api::HttpMatchRequest, namespace: &str) -> HttpMatch {

@@ -316,6 +316,8 @@ fn retries(rule: &api::HttpRouteRule, faults: &mut Vec<Fault>) -> Option<Retries
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     gateway: GatewayRef,
+    /// False for the rules that a namespace makes for its own calls: they come first.
+    for_all: bool,
     namespace: Str,
     host: Hostname,
     /// For the mesh: only callers of this namespace.
@@ -347,6 +349,7 @@ impl Rules {
                         for host in hosts {
                             let place = Place {
                                 gateway: gateway_ref(listener),
+                                for_all: true,
                                 namespace: listener.gateway.meta.namespace.as_str().into(),
                                 host: host.clone(),
                                 only: None,
@@ -363,6 +366,7 @@ impl Rules {
                     let foreign = *key.namespace != *route.meta.namespace;
                     let place = Place {
                         gateway: GatewayRef::Mesh,
+                        for_all: !foreign,
                         namespace: route.meta.namespace.as_str().into(),
                         host: key.host.clone(),
                         only: foreign.then(|| route.meta.namespace.as_str().into()),
