@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod custom;
 mod durability;
+mod informers;
 mod kubectl;
 mod lifecycle;
 mod namespace;
