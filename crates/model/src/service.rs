@@ -71,12 +71,15 @@ impl Service {
         self.ports.iter().find(|p| p.number == number)
     }
 
-    /// Addresses as a proxy of that cluster sees them: its own cluster's, else a ServiceEntry's, else allocated ones.
+    /// Addresses as a proxy of that cluster sees them: its own cluster's, else a ServiceEntry's, else those of the first
+    /// cluster that has the service (where DNS of the caller's cluster does not know the name, the name table does), else
+    /// allocated ones.
     pub fn addresses_in(&self, cluster: &ClusterId) -> Vec<IpNet> {
         let own = self
             .addresses
             .get(cluster)
-            .or_else(|| self.addresses.get(&ClusterId::new("")));
+            .or_else(|| self.addresses.get(&ClusterId::new("")))
+            .or_else(|| self.addresses.values().find(|a| !a.is_empty()));
         match own {
             Some(own) if !own.is_empty() => own.clone(),
             _ => self

@@ -183,6 +183,11 @@ pub(crate) fn policy(
                 ..policy.clone()
             })
     };
+    // What a subset says of the port itself replaces all that the host says.
+    let own = subset.and_then(|s| s.policy.as_ref()?.ports.get(&port));
+    if let Some(own) = own {
+        return own.clone();
+    }
     let base = rule.and_then(|r| r.policy.as_ref()).map(|p| of_port(p));
     let over = subset.and_then(|s| s.policy.as_ref()).map(|p| of_port(p));
     match (base, over) {

@@ -193,12 +193,17 @@ fn import(
         NamespaceMatch::Only(only) => &**only == ns,
         NamespaceMatch::Nothing => false,
     };
+    // `~` anywhere in the list means that nothing is seen.
+    let nothing = listener
+        .hosts
+        .iter()
+        .any(|(ns, _)| *ns == NamespaceMatch::Nothing);
+    let hosts: &[_] = if nothing { &[] } else { &listener.hosts };
     let port = listener.port.as_ref().map(|p| p.number).filter(|p| *p != 0);
     let imported: Vec<_> = visible
         .iter()
         .filter(|s| {
-            listener
-                .hosts
+            hosts
                 .iter()
                 .any(|(ns, host)| from(&s.meta.namespace, ns) && s.host.is_subset_of(host))
         })
@@ -222,7 +227,7 @@ fn import(
         routes: routes
             .iter()
             .filter(|r| {
-                listener.hosts.iter().any(|(ns, host)| {
+                hosts.iter().any(|(ns, host)| {
                     from(&r.meta.namespace, ns) && r.hosts.iter().any(|h| h.overlaps(host))
                 })
             })

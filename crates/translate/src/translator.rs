@@ -395,7 +395,14 @@ impl Translator {
             return None;
         }
         let session = self.session(proxy);
-        let services: Vec<_> = session.scope.services.values().cloned().collect();
+        let imported: BTreeMap<_, _> = session
+            .scope
+            .egress
+            .iter()
+            .flat_map(|e| &e.services)
+            .map(|s| (s.host.clone(), s.clone()))
+            .collect();
+        let services: Vec<_> = imported.into_values().collect();
         let headless = services
             .iter()
             .filter(|s| s.resolution == Resolution::Passthrough)

@@ -63,6 +63,12 @@ pub(super) fn render(input: &InboundCluster) -> cds::Cluster {
                 }],
                 ..Default::default()
             });
+            let local = address
+                .parse::<std::net::IpAddr>()
+                .map_or(true, |ip| ip.is_loopback());
+            if !local && !input.keep_source {
+                b.cluster.upstream_bind_config = Some(inbound_bind(&input.view));
+            }
         }
     }
     if input.protocol.is_http2() {

@@ -15,7 +15,7 @@ use hawser_model::traffic::{ConnectionPool, RetryBudget, TcpKeepalive};
 use hawser_proto::envoy::config::cluster::v3 as cds;
 use hawser_proto::envoy::config::core::v3 as core;
 
-pub(crate) use inbound::InboundCluster;
+pub(crate) use inbound::{InboundCluster, name as inbound_name};
 pub(crate) use outbound::{OutboundCluster, effective_discovery};
 pub(crate) use special::{SpecialCluster, Which};
 

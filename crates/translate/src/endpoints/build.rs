@@ -100,6 +100,7 @@ fn by_locality(input: &EndpointInput) -> Vec<Group> {
     if labels.is_none() && !input.subset.is_empty() {
         return Vec::new();
     }
+    let tls = TlsOf::new(input);
     let mut groups: BTreeMap<Locality, Group> = BTreeMap::new();
     for endpoint in input.endpoints.iter().flat_map(|set| set.iter()) {
         let wanted = endpoint.service_port == port.name
@@ -108,7 +109,8 @@ fn by_locality(input: &EndpointInput) -> Vec<Group> {
             && (input.view.visible.is_empty()
                 || endpoint.network.is_unset()
                 || input.view.visible.contains(&endpoint.network))
-            && (endpoint.health == Health::Healthy || input.service.publish_not_ready)
+            // Those that are not ready are told too, so that the balancer knows how large the whole is.
+            && endpoint.health != Health::Draining
             && input
                 .node
                 .as_ref()
@@ -128,7 +130,7 @@ fn by_locality(input: &EndpointInput) -> Vec<Group> {
         group.weight = group.weight.saturating_add(endpoint.weight);
         group.endpoints.push(Target {
             weight: endpoint.weight,
-            mutual_tls: endpoint.mutual_tls,
+            mutual_tls: endpoint.mutual_tls && tls.enabled(endpoint),
             at: At::Endpoint(endpoint.clone()),
         });
     }

@@ -25,6 +25,8 @@ pub(crate) struct InboundPort {
     /// TLS of a Sidecar's ingress listener, in place of the mesh's.
     pub own_tls: Option<Shared<TlsSpec>>,
     pub cluster: Str,
+    /// Where a listener of its own binds, for ports that are not captured.
+    pub bind: Option<Str>,
 }
 
 /// What the inbound listener is made with.
@@ -91,12 +93,13 @@ fn kinds(protocol: Protocol, mode: MtlsMode) -> Vec<Kind> {
             kind("tls", &[], false, false),
             kind("raw_buffer", &[], false, false),
         ],
-        MtlsMode::Disable if http => vec![kind("", &[], true, false)],
+        // TLS is not looked for on such a port: an application's own counts as bytes.
+        MtlsMode::Disable if http => vec![kind("raw_buffer", &[], true, false)],
         MtlsMode::Disable if sniffed => vec![
-            kind("", PLAIN_HTTP_ALPN, true, false),
-            kind("", &[], false, false),
+            kind("raw_buffer", PLAIN_HTTP_ALPN, true, false),
+            kind("raw_buffer", &[], false, false),
         ],
-        MtlsMode::Disable => vec![kind("", &[], false, false)],
+        MtlsMode::Disable => vec![kind("raw_buffer", &[], false, false)],
     }
 }
 
@@ -124,21 +127,21 @@ pub(crate) fn listener(
     for port in ports {
         chains.extend(port_chains(port, cx, Some(port.port)));
     }
-    let sniffs = |p: &InboundPort| p.protocol.is_sniffed();
-    let mut no_tls: Vec<u16> = ports
-        .iter()
-        .filter(|p| p.mode == MtlsMode::Disable && p.own_tls.is_none())
-        .map(|p| p.port)
-        .collect();
-    no_tls.push(inbound);
-    let mut no_http: Vec<u16> = ports
-        .iter()
-        .filter(|p| !sniffs(p))
-        .map(|p| p.port)
-        .collect();
-    no_http.push(inbound);
-    no_http.sort_unstable();
-    no_tls.sort_unstable();
+    let plain = |p: &InboundPort| p.mode == MtlsMode::Disable && p.own_tls.is_none();
+    let sniffed = |p: &InboundPort| p.protocol.is_sniffed() && p.mode != MtlsMode::Strict;
+    let ports_where = |test: &dyn Fn(&InboundPort) -> bool| {
+        let mut out: Vec<u16> = ports.iter().filter(|p| test(p)).map(|p| p.port).collect();
+        out.push(inbound);
+        out.sort_unstable();
+        out
+    };
+    let mut filters = vec![ListenerFilter::OriginalDst];
+    if cx.default_mode != MtlsMode::Disable || !ports.iter().all(plain) {
+        filters.push(ListenerFilter::TlsInspector(ports_where(&plain)));
+    }
+    if cx.default_mode != MtlsMode::Strict || ports.iter().any(sniffed) {
+        filters.push(ListenerFilter::HttpInspector(ports_where(&|p| !sniffed(p))));
+    }
     let mut addresses: Vec<Str> = vec![cx.view.wildcard().into()];
     addresses.extend(cx.view.second_wildcard().map(Str::from));
     ListenerSpec {
@@ -149,16 +152,43 @@ pub(crate) fn listener(
         inbound: true,
         original_dst: false,
         transparent,
-        filters: vec![
-            ListenerFilter::OriginalDst,
-            ListenerFilter::TlsInspector(no_tls),
-            ListenerFilter::HttpInspector(no_http),
-        ],
+        filters,
         chains,
         default_chain: None,
         detection_timeout: cx.mesh.protocol_detection_timeout,
         logs: cx.logs.clone(),
         one_at_a_time: true,
+    }
+}
+
+/// A listener of its own, for a port that is not captured.
+pub(crate) fn bound(port: &InboundPort, cx: &InboundContext<'_>) -> ListenerSpec {
+    let bind: Str = port
+        .bind
+        .clone()
+        .unwrap_or_else(|| cx.view.wildcard().into());
+    let chains = port_chains(port, cx, None);
+    let mut filters = Vec::new();
+    if chains.iter().any(|c| c.matches.transport == "tls") {
+        filters.push(ListenerFilter::TlsInspector(Vec::new()));
+    }
+    if chains.iter().any(|c| c.matches.alpn == PLAIN_HTTP_ALPN) {
+        filters.push(ListenerFilter::HttpInspector(Vec::new()));
+    }
+    ListenerSpec {
+        name: format!("{bind}_{}", port.port).into(),
+        addresses: vec![bind],
+        port: port.port,
+        bound: true,
+        inbound: true,
+        original_dst: false,
+        transparent: false,
+        filters,
+        chains,
+        default_chain: None,
+        detection_timeout: cx.mesh.protocol_detection_timeout,
+        logs: cx.logs.clone(),
+        one_at_a_time: false,
     }
 }
 
@@ -205,12 +235,22 @@ pub(crate) fn port_chains(
                 name,
                 matches,
                 tls,
-                before: before(cx, k.http),
+                before: if port.protocol == Protocol::Mongo {
+                    mongo(cx)
+                } else {
+                    before(cx, k.http)
+                },
                 to,
                 handshake_timeout: false,
             }
         })
         .collect()
+}
+
+/// Statistics of MongoDB, in front of the policies.
+fn mongo(cx: &InboundContext<'_>) -> Shared<Vec<Encoded>> {
+    let filters = std::iter::once(super::outbound::mongo()).chain(cx.tcp_filters.iter().cloned());
+    Shared::new(filters.collect())
 }
 
 /// gRPC has its own ideas of what may be repeated: no retries by the server's sidecar.

@@ -1,6 +1,6 @@
 //! Outbound listeners of sidecars.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use super::spec::{
 use crate::cluster::{BLACK_HOLE, PASSTHROUGH};
 use crate::destination;
 use crate::route::{Caller, Context, Destinations};
+use crate::scope::Egress;
 use crate::telemetry::AccessLogs;
 use crate::view::ClientView;
 
@@ -52,24 +53,31 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Listeners {
     entries: BTreeMap<(Str, u16), Entry>,
+    locked: BTreeSet<(Str, u16)>,
 }
 
 impl Listeners {
-    /// Adds the ports of services, older services first: the first to claim a connection keeps it.
-    pub(crate) fn add(
-        &mut self,
-        services: &[Shared<Service>],
-        routes: &[Shared<VirtualService>],
-        cx: &OutboundContext<'_>,
-    ) {
-        let mut services: Vec<_> = services.iter().collect();
+    /// Adds the ports of what a part of a Sidecar imports, older services first: the first to claim a connection keeps it.
+    /// What earlier parts opened stays as it is.
+    pub(crate) fn add(&mut self, part: &Egress, bound: bool, cx: &OutboundContext<'_>) {
+        if part.port.is_none() {
+            self.locked = self.entries.keys().cloned().collect();
+        }
+        let mut services: Vec<_> = part.services.iter().collect();
         services.sort_by_key(|s| (s.meta.created_s, s.host.clone()));
         for service in services {
             if service.resolution == Resolution::Alias {
                 continue;
             }
             for port in &service.ports {
-                self.add_port(service, port, routes, cx);
+                let port = match &part.port {
+                    Some(own) => Port {
+                        protocol: own.protocol,
+                        ..port.clone()
+                    },
+                    None => port.clone(),
+                };
+                self.add_port(service, &port, part, bound, cx);
             }
         }
     }
@@ -78,18 +86,31 @@ impl Listeners {
         &mut self,
         service: &Service,
         port: &Port,
-        routes: &[Shared<VirtualService>],
+        part: &Egress,
+        bound: bool,
         cx: &OutboundContext<'_>,
     ) {
         if port.protocol == Protocol::Udp {
             return;
         }
-        let wildcard: Str = cx.view.wildcard().into();
+        let routes = &part.routes;
+        let anywhere: Str = match (&*part.bind, bound) {
+            ("", true) if cx.view.ipv4 => "127.0.0.1".into(),
+            ("", true) => "::1".into(),
+            ("", false) => cx.view.wildcard().into(),
+            (own, _) => own.into(),
+        };
         if port.protocol.is_http() {
-            let entry = self.entry(wildcard, port.number);
-            entry
-                .http
-                .get_or_insert_with(|| port.number.to_string().into());
+            if let Some(entry) = self.entry(anywhere, port.number) {
+                entry.bound = bound;
+                entry
+                    .http
+                    .get_or_insert_with(|| port.number.to_string().into());
+            }
+            return;
+        }
+        if !part.bind.is_empty() {
+            self.bytes(anywhere, service, port, &[], routes, cx);
             return;
         }
         let addresses: Vec<IpNet> = service
@@ -106,7 +127,7 @@ impl Listeners {
                 let bind: Str = address.addr().to_string().into();
                 self.bytes(bind, service, port, &[], routes, cx);
             } else {
-                self.bytes(wildcard.clone(), service, port, &[address], routes, cx);
+                self.bytes(anywhere.clone(), service, port, &[address], routes, cx);
             }
         }
     }
@@ -142,8 +163,13 @@ impl Listeners {
         self.bytes(wildcard, service, port, &[], routes, cx);
     }
 
-    fn entry(&mut self, bind: Str, port: u16) -> &mut Entry {
-        self.entries.entry((bind, port)).or_default()
+    /// The listener there; `None` if it must stay as it is.
+    fn entry(&mut self, bind: Str, port: u16) -> Option<&mut Entry> {
+        let at = (bind, port);
+        if self.locked.contains(&at) {
+            return None;
+        }
+        Some(self.entries.entry(at).or_default())
     }
 
     /// A port that is, or may be, something else than HTTP.
@@ -159,7 +185,9 @@ impl Listeners {
         let anywhere = &*bind == cx.view.wildcard();
         let chains = chains(service, port, prefixes, anywhere, routes, cx);
         let sniffed = port.protocol.is_sniffed();
-        let entry = self.entry(bind, port.number);
+        let Some(entry) = self.entry(bind, port.number) else {
+            return;
+        };
         if sniffed {
             entry.sniffs = true;
             entry.http.get_or_insert_with(|| {
@@ -186,6 +214,17 @@ impl Listeners {
     }
 }
 
+/// The filter that makes statistics of MongoDB.
+pub(super) fn mongo() -> Encoded {
+    Encoded::new(
+        "envoy.filters.network.mongo_proxy",
+        &MongoProxy {
+            stat_prefix: "mongo".to_owned(),
+            ..Default::default()
+        },
+    )
+}
+
 /// The chains of a TCP or TLS port: by VirtualService, else to the service itself.
 fn chains(
     service: &Service,
@@ -196,13 +235,7 @@ fn chains(
     cx: &OutboundContext<'_>,
 ) -> Vec<(ChainMatch, TcpSpec, Shared<Vec<Encoded>>)> {
     let before = if port.protocol == Protocol::Mongo {
-        Shared::new(vec![Encoded::new(
-            "envoy.filters.network.mongo_proxy",
-            &MongoProxy {
-                stat_prefix: "mongo".to_owned(),
-                ..Default::default()
-            },
-        )])
+        Shared::new(vec![mongo()])
     } else {
         cx.no_filters.clone()
     };
@@ -422,11 +455,17 @@ fn listener(bind: Str, port: u16, entry: Entry, cx: &OutboundContext<'_>) -> Lis
     if chains.iter().any(|c| !c.matches.server_names.is_empty()) {
         filters.push(ListenerFilter::TlsInspector(Vec::new()));
     }
+    // On a port that clients call by purpose nothing but HTTP is expected.
+    let only_http = entry.bound && chains.is_empty() && default_chain.is_none();
     if let Some(routes) = entry.http {
-        filters.push(ListenerFilter::HttpInspector(Vec::new()));
-        chains.insert(0, http_chain(routes, &name, entry.sniffs, false, cx));
+        if !only_http {
+            filters.push(ListenerFilter::HttpInspector(Vec::new()));
+        }
+        chains.insert(0, http_chain(routes, &name, entry.sniffs, only_http, cx));
     }
-    if chains.is_empty() {
+    if only_http {
+        // One chain takes all.
+    } else if chains.is_empty() {
         chains.extend(default_chain.take());
     } else if default_chain.is_none() {
         default_chain = Some(chain(

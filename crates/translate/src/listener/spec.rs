@@ -163,8 +163,6 @@ pub(crate) enum TlsSpec {
     /// A gateway's server.
     Server {
         tls: ServerTls,
-        /// Namespace of the credentials.
-        namespace: Str,
         files: TlsFiles,
         trust_domains: Vec<Str>,
         http: bool,

@@ -33,12 +33,11 @@ pub(super) fn socket(spec: &TlsSpec) -> core::TransportSocket {
         } => mesh(trust_domains, *min_version, files),
         TlsSpec::Server {
             tls,
-            namespace,
             files,
             trust_domains,
             http,
-        } => server(tls, namespace, files, trust_domains, *http),
-        TlsSpec::Ingress { tls, http } => server(tls, "", &TlsFiles::default(), &[], *http),
+        } => server(tls, files, trust_domains, *http),
+        TlsSpec::Ingress { tls, http } => server(tls, &TlsFiles::default(), &[], *http),
     };
     wire::transport_socket("envoy.transport_sockets.tls", &context)
 }
@@ -101,7 +100,6 @@ fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTl
 /// A gateway's server (Istio's `buildGatewayListenerTLSContext`).
 fn server(
     own: &ServerTls,
-    namespace: &str,
     files: &TlsFiles,
     domains: &[Str],
     http: bool,
@@ -127,7 +125,6 @@ fn server(
     let mut common = tls::CommonTlsContext::default();
     let mut params = tls::TlsParameters {
         tls_maximum_protocol_version: version(TlsVersion::V1_3) as i32,
-        tls_minimum_protocol_version: version(TlsVersion::V1_2) as i32,
         cipher_suites: wire::strings(CIPHERS),
         ..Default::default()
     };
@@ -144,7 +141,6 @@ fn server(
         };
         (full.clone(), ads_secret(&full))
     };
-    let _ = namespace;
     let first = own.credential_names.first();
     common.tls_certificate_sds_secret_configs = if own.credential_names.is_empty() {
         own.certificates

@@ -17,7 +17,7 @@ use hawser_proto::envoy::config::route::v3 as rds;
 use crate::cluster::outbound_name;
 use crate::resource::Resource;
 
-pub(crate) use gateway::GatewayRoutes;
+pub(crate) use gateway::{GatewayRoutes, GatewayServer};
 pub(crate) use sidecar::SidecarRoutes;
 
 /// All that a route configuration depends on.

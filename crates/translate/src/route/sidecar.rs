@@ -1,9 +1,11 @@
 //! Routes of sidecars' outbound listeners.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use hawser_model::mesh::Mesh;
 use hawser_model::route::{Destination, RouteSemantics, VirtualService};
+use hawser_model::service::Registry;
 use hawser_model::sidecar::OutboundPolicy;
 use hawser_model::{Hostname, Service, Shared, Str};
 use hawser_proto::envoy::config::route::v3 as rds;
@@ -20,6 +22,8 @@ pub(crate) struct SidecarRoutes {
     pub port: u16,
     /// Services with that port, each with its addresses as the caller sees them.
     pub services: Vec<(Shared<Service>, u16)>,
+    /// Other names of these services (`ExternalName`).
+    pub aliases: BTreeMap<Hostname, Vec<Hostname>>,
     pub routes: Vec<Shared<VirtualService>>,
     pub to: Shared<Destinations>,
     pub caller: Shared<Caller>,
@@ -224,30 +228,21 @@ fn most_specific_wildcards(input: &SidecarRoutes) -> BTreeMap<Hostname, usize> {
 
 /// Names under which a service may be called: in full, in short as far as the caller's namespace allows, and by address.
 fn domains(service: &Service, port: u16, input: &SidecarRoutes) -> Vec<String> {
-    let host = service.host.as_str();
-    let mut out = vec![host.to_owned()];
-    if !service.host.is_wildcard() {
-        out.push(format!("{host}."));
+    let mut out = names(&service.host, input);
+    if service.headless && service.registry == Registry::Kubernetes {
+        // Each pod has a name below its service's.
+        let below: Vec<String> = out.iter().map(|d| format!("*.{d}")).collect();
+        out.extend(below);
     }
-    let suffix = format!(".svc.{}", input.mesh.dns_domain);
-    if let Some((name, namespace)) = host
-        .strip_suffix(&suffix)
-        .and_then(|rest| rest.rsplit_once('.'))
-    {
-        if namespace == &*input.caller.namespace && name != "*" {
-            out.push(name.to_owned());
-        }
-        if name != "*" {
-            out.push(format!("{name}.{namespace}"));
-            out.push(format!("{name}.{namespace}.svc"));
-        }
+    for alias in input.aliases.get(&service.host).into_iter().flatten() {
+        out.extend(names(alias, input));
     }
     if !service.headless {
         for net in service.addresses_in(&input.caller.cluster) {
             if net.prefix_len() == net.max_prefix_len() {
                 out.push(match net.addr() {
-                    std::net::IpAddr::V4(ip) => ip.to_string(),
-                    std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+                    IpAddr::V4(ip) => ip.to_string(),
+                    IpAddr::V6(ip) => format!("[{ip}]"),
                 });
             }
         }
@@ -255,6 +250,28 @@ fn domains(service: &Service, port: u16, input: &SidecarRoutes) -> Vec<String> {
     if input.generic {
         let with_port: Vec<String> = out.iter().map(|d| format!("{d}:{port}")).collect();
         out.extend(with_port);
+    }
+    out
+}
+
+/// A host in full, with a final dot, and in short.
+fn names(host: &Hostname, input: &SidecarRoutes) -> Vec<String> {
+    let host = host.as_str();
+    let mut out = vec![host.to_owned()];
+    if host.starts_with('*') {
+        return out;
+    }
+    out.push(format!("{host}."));
+    let suffix = format!(".svc.{}", input.mesh.dns_domain);
+    if let Some((name, namespace)) = host
+        .strip_suffix(&suffix)
+        .and_then(|rest| rest.rsplit_once('.'))
+    {
+        if namespace == &*input.caller.namespace {
+            out.push(name.to_owned());
+        }
+        out.push(format!("{name}.{namespace}"));
+        out.push(format!("{name}.{namespace}.svc"));
     }
     out
 }

@@ -1,0 +1,470 @@
+//! Inputs of routers' listeners and routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use hawser_model::gateway::{Gateway, NamespaceMatch, Server, ServerTlsMode};
+use hawser_model::route::{GatewayRef, VirtualService};
+use hawser_model::{Hostname, Protocol, Shared, Str};
+
+use crate::authz;
+use crate::listener::MESH_ALPN;
+use crate::listener::gateway::{self, Open, passthrough};
+use crate::listener::outbound::{self, OutboundContext};
+use crate::listener::spec::{
+    Chain, ChainMatch, ChainTo, ClientCert, Codec, HttpShared, HttpSpec, ListenerFilter,
+    ListenerSpec, Routes, TlsSpec, tcp,
+};
+use crate::route::{Caller, GatewayRoutes, GatewayServer};
+use crate::telemetry::{self, AccessLogs};
+use crate::translator::{Session, Translator};
+
+impl Translator {
+    /// Gateways whose selector fits a router, in order of age.
+    fn own_gateways(&self, session: &Session<'_>) -> Vec<Shared<Gateway>> {
+        let labels = self.labels(session);
+        let serves: BTreeSet<Hostname> = self
+            .workload(session)
+            .iter()
+            .flat_map(|w| w.serves.iter().map(|(key, ..)| key.host.clone()))
+            .collect();
+        self.snapshot
+            .gateways
+            .iter()
+            .filter(|g| {
+                if g.services.is_empty() {
+                    g.selector.selects(&labels)
+                        && (!g.same_namespace || g.meta.namespace == session.proxy.namespace)
+                } else {
+                    g.services.iter().any(|s| serves.contains(s))
+                }
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// The ports that a router opens for its gateways: a server names the port that clients call, the router listens on
+    /// the target port of its own service (Istio's `MergeGateways`).
+    pub(super) fn open_servers(&self, session: &Session<'_>) -> Vec<Open> {
+        let workload = self.workload(session);
+        let mut out: Vec<Open> = Vec::new();
+        // Whether a port speaks plain HTTP: the first server decides.
+        let mut plain: BTreeMap<(Str, u16), bool> = BTreeMap::new();
+        let mut names: BTreeMap<(Str, u16), BTreeSet<Hostname>> = BTreeMap::new();
+        for gateway in self.own_gateways(session) {
+            for server in &gateway.servers {
+                let mut ports: BTreeSet<u16> = workload
+                    .iter()
+                    .flat_map(|w| w.serves.iter())
+                    .filter(|(key, port, _)| {
+                        *port == server.port
+                            && (gateway.services.is_empty() || gateway.services.contains(&key.host))
+                    })
+                    .map(|(.., target)| *target)
+                    .collect();
+                if ports.is_empty() {
+                    ports.insert(server.port);
+                }
+                for port in ports {
+                    if session.view.unprivileged && port < 1024 {
+                        continue;
+                    }
+                    let at = (server.bind.clone(), port);
+                    let http = server.protocol.is_http();
+                    if *plain.entry(at.clone()).or_insert(http) != http {
+                        continue;
+                    }
+                    let by_name = server.tls.as_ref().is_some_and(|t| {
+                        !http
+                            && !matches!(
+                                t.mode,
+                                ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough
+                            )
+                    });
+                    if by_name {
+                        // Two chains for one name would make Envoy refuse the listener: the older server keeps it.
+                        let taken = names.entry(at).or_default();
+                        if server.hosts.iter().any(|h| taken.contains(&h.host)) {
+                            continue;
+                        }
+                        taken.extend(server.hosts.iter().map(|h| h.host.clone()));
+                    }
+                    out.push(Open {
+                        gateway: gateway.clone(),
+                        port,
+                        route: gateway::route_name(&gateway, server, port),
+                        server: server.clone(),
+                    });
+                }
+            }
+        }
+        out
+    }
+
+    /// VirtualServices bound to a gateway that the router may see.
+    fn bound(&self, session: &Session<'_>, gateway: &Gateway) -> Vec<Shared<VirtualService>> {
+        let name = gateway_ref(gateway);
+        self.snapshot
+            .routes
+            .iter()
+            .filter(|r| r.gateways.contains(&name) && r.visibility.allows(&session.proxy.namespace))
+            .cloned()
+            .collect()
+    }
+
+    /// Names of the route configurations of a router.
+    pub(super) fn gateway_route_names(&self, session: &Session<'_>) -> BTreeSet<Str> {
+        self.open_servers(session)
+            .into_iter()
+            .filter_map(|o| o.route)
+            .collect()
+    }
+
+    pub(super) fn gateway_routes(
+        &self,
+        session: &Session<'_>,
+        name: &str,
+    ) -> Option<GatewayRoutes> {
+        let servers: Vec<GatewayServer> = self
+            .open_servers(session)
+            .into_iter()
+            .filter(|o| o.route.as_deref() == Some(name))
+            .map(|o| {
+                let routes = self.bound(session, &o.gateway);
+                GatewayServer {
+                    gateway: gateway_ref(&o.gateway),
+                    port: o.server.port,
+                    tls: o.server.tls.is_some(),
+                    https_redirect: o.server.tls.as_ref().is_some_and(|t| t.https_redirect),
+                    hosts: o.server.hosts.clone(),
+                    routes,
+                }
+            })
+            .collect();
+        if servers.is_empty() {
+            return None;
+        }
+        let all: Vec<_> = servers.iter().flat_map(|s| s.routes.clone()).collect();
+        Some(GatewayRoutes {
+            name: name.into(),
+            to: self.destinations(session, &all, []),
+            caller: self.gateway_caller(session, [].into()),
+            mesh: self.snapshot.mesh.clone(),
+            servers,
+        })
+    }
+
+    fn gateway_caller(
+        &self,
+        session: &Session<'_>,
+        gateways: BTreeSet<GatewayRef>,
+    ) -> Shared<Caller> {
+        Shared::new(Caller {
+            namespace: session.proxy.namespace.clone(),
+            cluster: session.proxy.cluster.clone(),
+            labels: session.proxy.labels.clone(),
+            gateways,
+            router: true,
+        })
+    }
+
+    /// SNIs that lead to clusters of their own: all services', if any server passes connections on by SNI.
+    pub(crate) fn sni_targets(
+        &self,
+        session: &Session<'_>,
+    ) -> BTreeMap<String, passthrough::Target> {
+        let any = self
+            .own_gateways(session)
+            .iter()
+            .flat_map(|g| g.servers.iter())
+            .any(is_auto_passthrough);
+        if !any {
+            return BTreeMap::new();
+        }
+        let everything = Hostname::parse("*").into_iter().collect::<Vec<_>>();
+        passthrough::targets(
+            &session.scope.services,
+            &everything,
+            &self.snapshot.mesh.dns_domain,
+            |host| session.rule(host),
+        )
+    }
+
+    pub(crate) fn gateway_listeners(&self, session: &Session<'_>) -> Vec<ListenerSpec> {
+        let proxy = session.proxy;
+        let logs = telemetry::plan(&self.snapshot, proxy);
+        let filters = authz::filters(
+            &self.snapshot,
+            &authz::Workload {
+                namespace: &proxy.namespace,
+                labels: &self.labels(session),
+            },
+        );
+        let http = self.gateway_http(session);
+        let servers = self.open_servers(session);
+        let mut out: BTreeMap<(Str, u16), ListenerSpec> = BTreeMap::new();
+        for open in &servers {
+            let spec = out
+                .entry((open.server.bind.clone(), open.port))
+                .or_insert_with(|| self.empty_listener(session, open));
+            let routes = self.bound(session, &open.gateway);
+            let to = self.destinations(session, &routes, []);
+            let caller = self.gateway_caller(session, [gateway_ref(&open.gateway)].into());
+            let cx = OutboundContext {
+                view: &session.view,
+                own: None,
+                mesh: &self.snapshot.mesh,
+                policy: &session.scope.outbound_policy,
+                caller: &caller,
+                to: &to,
+                http: http.clone(),
+                logs: logs.clone(),
+                no_filters: Shared::new(Vec::new()),
+                endpoints: &|_| None,
+                rule: &|host| session.rule(host),
+            };
+            let tls = self.server_tls(session, open);
+            for chain in chains(self, session, open, &routes, &cx, &filters, tls) {
+                if !spec.chains.iter().any(|c| c.matches == chain.matches) {
+                    spec.chains.push(chain);
+                }
+            }
+            if open.server.tls.is_some() && !open.server.protocol.is_http() {
+                let inspector = ListenerFilter::TlsInspector(Vec::new());
+                if !spec.filters.contains(&inspector) {
+                    spec.filters.push(inspector);
+                }
+            }
+        }
+        out.into_values().filter(|s| !s.chains.is_empty()).collect()
+    }
+
+    fn empty_listener(&self, session: &Session<'_>, open: &Open) -> ListenerSpec {
+        let mut addresses: Vec<Str> = if open.server.bind.is_empty() {
+            vec![session.view.wildcard().into()]
+        } else {
+            vec![open.server.bind.clone()]
+        };
+        let name = format!("{}_{}", addresses[0], open.port);
+        if open.server.bind.is_empty() {
+            addresses.extend(session.view.second_wildcard().map(Str::from));
+        }
+        let mut filters = Vec::new();
+        if session.proxy.proxy_protocol {
+            filters.push(ListenerFilter::ProxyProtocol);
+        }
+        ListenerSpec {
+            name: name.into(),
+            addresses,
+            port: open.port,
+            bound: true,
+            inbound: false,
+            original_dst: false,
+            transparent: false,
+            filters,
+            chains: Vec::new(),
+            default_chain: None,
+            detection_timeout: Duration::ZERO,
+            logs: Shared::new(AccessLogs::default()),
+            one_at_a_time: true,
+        }
+    }
+
+    fn gateway_http(&self, session: &Session<'_>) -> Shared<HttpShared> {
+        let proxy = session.proxy;
+        Shared::new(HttpShared {
+            use_remote_address: true,
+            trusted_hops: proxy.trusted_proxies,
+            client_cert: match proxy.forward_client_cert.as_deref() {
+                Some("SANITIZE") => ClientCert::Sanitize,
+                Some("FORWARD_ONLY") => ClientCert::ForwardOnly,
+                Some("APPEND_FORWARD") => ClientCert::AppendForward,
+                Some("ALWAYS_FORWARD_ONLY") => ClientCert::AlwaysForwardOnly,
+                _ => ClientCert::SanitizeSet,
+            },
+            http10: proxy.http10,
+            idle_timeout: proxy.idle_timeout_ms.map(Duration::from_millis),
+            paths: self.snapshot.mesh.path_normalization,
+            logs: telemetry::plan(&self.snapshot, proxy),
+            tracing: None,
+            inbound: false,
+            gateway: true,
+        })
+    }
+
+    fn server_tls(&self, session: &Session<'_>, open: &Open) -> Option<Shared<TlsSpec>> {
+        let tls = open.server.tls.as_ref()?;
+        let ends_here = !matches!(
+            tls.mode,
+            ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough
+        ) && !open.server.protocol.is_http();
+        let mesh = &self.snapshot.mesh;
+        ends_here.then(|| {
+            Shared::new(TlsSpec::Server {
+                tls: tls.clone(),
+                files: session.proxy.tls_files.clone(),
+                trust_domains: std::iter::once(&mesh.trust_domain)
+                    .chain(&mesh.trust_domain_aliases)
+                    .cloned()
+                    .collect(),
+                http: open.server.protocol == Protocol::Https,
+            })
+        })
+    }
+}
+
+fn gateway_ref(gateway: &Gateway) -> GatewayRef {
+    GatewayRef::Named {
+        namespace: gateway.meta.namespace.clone(),
+        name: gateway.meta.name.clone(),
+    }
+}
+
+fn is_auto_passthrough(server: &Server) -> bool {
+    server
+        .tls
+        .as_ref()
+        .is_some_and(|t| t.mode == ServerTlsMode::AutoPassthrough)
+}
+
+/// True if a host of a server lets VirtualServices of that namespace bind.
+fn binds(server: &Server, route: &VirtualService) -> bool {
+    server.hosts.iter().any(|h| {
+        let namespace = match &h.namespace {
+            NamespaceMatch::Any => true,
+            NamespaceMatch::Only(ns) => *ns == route.meta.namespace,
+            NamespaceMatch::Nothing => false,
+        };
+        namespace && route.hosts.iter().any(|v| v.overlaps(&h.host))
+    })
+}
+
+/// The names that a chain answers to; all of them if one is `*`.
+fn sni(server: &Server) -> Vec<Str> {
+    let names: BTreeSet<Str> = server
+        .hosts
+        .iter()
+        .map(|h| h.host.as_str().into())
+        .collect();
+    if names.contains("*") {
+        Vec::new()
+    } else {
+        names.into_iter().collect()
+    }
+}
+
+fn chains(
+    translator: &Translator,
+    session: &Session<'_>,
+    open: &Open,
+    routes: &[Shared<VirtualService>],
+    cx: &OutboundContext<'_>,
+    filters: &authz::Filters,
+    tls: Option<Shared<TlsSpec>>,
+) -> Vec<Chain> {
+    let server = &open.server;
+    let chain = |matches: ChainMatch, tls, to, authorized: bool| Chain {
+        name: "".into(),
+        matches,
+        tls,
+        before: match (&to, authorized) {
+            (ChainTo::Tcp(_), true) => filters.tcp.clone(),
+            _ => Shared::new(Vec::new()),
+        },
+        to,
+        handshake_timeout: true,
+    };
+    let by_name = |names: Vec<Str>| ChainMatch {
+        server_names: names,
+        ..Default::default()
+    };
+    if let Some(name) = &open.route {
+        let spec = HttpSpec {
+            stat_prefix: format!("outbound_{}_{};", session.view.wildcard(), open.port).into(),
+            routes: Routes::Named(name.clone()),
+            codec: Codec::Auto,
+            server: true,
+            shared: cx.http.clone(),
+            filters: filters.http.clone(),
+            announce_http: true,
+        };
+        let names = if tls.is_some() {
+            sni(server)
+        } else {
+            Vec::new()
+        };
+        return vec![chain(by_name(names), tls, ChainTo::Http(spec), true)];
+    }
+    if is_auto_passthrough(server) {
+        let hosts: Vec<Hostname> = server.hosts.iter().map(|h| h.host.clone()).collect();
+        // No policies here: what is inside cannot be seen.
+        return passthrough::targets(
+            &session.scope.services,
+            &hosts,
+            &translator.snapshot.mesh.dns_domain,
+            |host| session.rule(host),
+        )
+        .into_iter()
+        .map(|(name, target)| {
+            let matches = ChainMatch {
+                server_names: vec![name.into()],
+                alpn: MESH_ALPN,
+                ..Default::default()
+            };
+            let to = ChainTo::Tcp(tcp(&target.cluster(), &cx.logs));
+            chain(matches, None, to, false)
+        })
+        .collect();
+    }
+    let bound = routes.iter().filter(|r| binds(server, r));
+    if server.tls.is_some() && tls.is_none() {
+        let mut out = Vec::new();
+        for rule in bound.flat_map(|r| &r.tls).filter(|r| !r.route.is_empty()) {
+            for m in rule
+                .matches
+                .iter()
+                .filter(|m| outbound::fits(m, server.port, cx))
+            {
+                let names: Vec<Str> = m.sni.iter().map(|h| h.as_str().into()).collect();
+                let names = if names.iter().any(|n| &**n == "*") {
+                    Vec::new()
+                } else {
+                    names
+                };
+                let to = ChainTo::Tcp(outbound::to_clusters(&rule.route, server.port, cx));
+                out.push(chain(by_name(names), None, to, true));
+            }
+        }
+        return out;
+    }
+    let names = if tls.is_some() {
+        sni(server)
+    } else {
+        Vec::new()
+    };
+    for route in bound {
+        let fits = |matches: &[hawser_model::route::L4Match]| {
+            matches.is_empty() || matches.iter().any(|m| outbound::fits(m, server.port, cx))
+        };
+        let of_tcp = route
+            .tcp
+            .iter()
+            .find(|t| !t.route.is_empty() && fits(&t.matches))
+            .map(|t| &t.route);
+        // A TLSRoute may end at a terminating server too.
+        let of_tls = || {
+            let terminates =
+                tls.is_some() && route.semantics == hawser_model::route::RouteSemantics::GatewayApi;
+            route
+                .tls
+                .iter()
+                .find(|t| terminates && !t.route.is_empty() && fits(&t.matches))
+                .map(|t| &t.route)
+        };
+        if let Some(to) = of_tcp.or_else(of_tls) {
+            let to = ChainTo::Tcp(outbound::to_clusters(to, server.port, cx));
+            return vec![chain(by_name(names), tls, to, true)];
+        }
+    }
+    Vec::new()
+}

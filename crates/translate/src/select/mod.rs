@@ -1,0 +1,140 @@
+//! Gathering the inputs of listeners and routes for a proxy.
+
+mod gateway;
+mod sidecar;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hawser_model::route::{GatewayRef, VirtualService};
+use hawser_model::snapshot::Workload;
+use hawser_model::{Hostname, Labels, Service, Shared, Str};
+
+use crate::listener::spec::{ClientCert, HttpShared, TlsSpec};
+use crate::route::{Caller, Destinations, RouteInput};
+use crate::scope;
+use crate::telemetry;
+use crate::translator::{Session, Translator};
+
+impl Translator {
+    /// The workload that a proxy stands beside.
+    pub(crate) fn workload(&self, session: &Session<'_>) -> Option<Shared<Workload>> {
+        let proxy = session.proxy;
+        let workloads = &self.snapshot.workloads;
+        let key = (
+            proxy.cluster.clone(),
+            proxy.namespace.clone(),
+            proxy.name.clone(),
+        );
+        workloads.by_name.get(&key).cloned().or_else(|| {
+            let ip = proxy.addresses.first()?;
+            workloads
+                .by_address
+                .get(&(proxy.cluster.clone(), *ip))?
+                .iter()
+                .find(|w| w.namespace == proxy.namespace)
+                .cloned()
+        })
+    }
+
+    /// Labels of the proxy's workload: those that the cluster knows, else those of its node.
+    fn labels(&self, session: &Session<'_>) -> Labels {
+        match self.workload(session) {
+            Some(w) if !w.labels.is_empty() => w.labels.clone(),
+            _ => session.proxy.labels.clone(),
+        }
+    }
+
+    pub(crate) fn mesh_tls(&self, session: &Session<'_>) -> Shared<TlsSpec> {
+        let mesh = &self.snapshot.mesh;
+        let mut trust_domains = vec![mesh.trust_domain.clone()];
+        trust_domains.extend(mesh.trust_domain_aliases.iter().cloned());
+        Shared::new(TlsSpec::Mesh {
+            trust_domains,
+            min_version: mesh.mtls_min_version,
+            files: session.proxy.tls_files.clone(),
+        })
+    }
+
+    fn http_shared(&self, session: &Session<'_>, inbound: bool) -> Shared<HttpShared> {
+        let proxy = session.proxy;
+        Shared::new(HttpShared {
+            use_remote_address: false,
+            trusted_hops: 0,
+            client_cert: if inbound {
+                ClientCert::AppendForward
+            } else {
+                ClientCert::Sanitize
+            },
+            http10: proxy.http10,
+            idle_timeout: proxy.idle_timeout_ms.map(Duration::from_millis),
+            paths: self.snapshot.mesh.path_normalization,
+            logs: telemetry::plan(&self.snapshot, proxy),
+            tracing: None,
+            inbound,
+            gateway: false,
+        })
+    }
+
+    fn caller(&self, session: &Session<'_>, routes: &[Shared<VirtualService>]) -> Shared<Caller> {
+        let asks = routes.iter().any(|r| {
+            r.http
+                .iter()
+                .flat_map(|h| &h.matches)
+                .any(|m| !m.source_labels.is_empty())
+                || r.tls
+                    .iter()
+                    .flat_map(|t| &t.matches)
+                    .chain(r.tcp.iter().flat_map(|t| &t.matches))
+                    .any(|m| !m.source_labels.is_empty())
+        });
+        Shared::new(Caller {
+            namespace: session.proxy.namespace.clone(),
+            cluster: session.proxy.cluster.clone(),
+            labels: if asks {
+                session.proxy.labels.clone()
+            } else {
+                Labels::default()
+            },
+            gateways: [GatewayRef::Mesh].into(),
+            router: session.is_router(),
+        })
+    }
+
+    /// Services and rules that these VirtualServices, and these services' own routes, lead to.
+    pub(crate) fn destinations<'a>(
+        &self,
+        session: &Session<'_>,
+        routes: &[Shared<VirtualService>],
+        services: impl IntoIterator<Item = &'a Shared<Service>>,
+    ) -> Shared<Destinations> {
+        let mut hosts: BTreeSet<Hostname> = routes
+            .iter()
+            .flat_map(|r| scope::destinations(r).into_keys())
+            .collect();
+        hosts.extend(services.into_iter().map(|s| s.host.clone()));
+        let rules = self.telling_rules(session, hosts.iter().cloned());
+        let services = hosts
+            .into_iter()
+            .filter_map(|h| Some((h.clone(), session.scope.services.get(&h)?.clone())))
+            .collect();
+        Shared::new(Destinations { services, rules })
+    }
+
+    /// Names of the route configurations that a proxy's listeners refer to.
+    pub(crate) fn route_names(&self, session: &Session<'_>) -> BTreeSet<Str> {
+        if session.is_router() {
+            self.gateway_route_names(session)
+        } else {
+            self.sidecar_route_names(session)
+        }
+    }
+
+    pub(crate) fn route_input(&self, session: &Session<'_>, name: &str) -> Option<RouteInput> {
+        if session.is_router() {
+            self.gateway_routes(session, name).map(RouteInput::Gateway)
+        } else {
+            self.sidecar_routes(session, name).map(RouteInput::Sidecar)
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Inputs of sidecars' listeners, inbound clusters and routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use hawser_model::proxy::Interception;
+use hawser_model::service::Resolution;
+use hawser_model::sidecar::{CaptureMode, IngressListener, Sidecar};
+use hawser_model::{Hostname, Labels, Protocol, Service, Shared, Str};
+
+use crate::authz;
+use crate::cluster::{ClusterInput, InboundCluster};
+use crate::listener::inbound::{self, InboundContext, InboundPort};
+use crate::listener::outbound::{self, Listeners, OutboundContext};
+use crate::listener::spec::{ListenerSpec, TlsSpec};
+use crate::route::SidecarRoutes;
+use crate::scope::Egress;
+use crate::telemetry;
+use crate::translator::{Session, Translator};
+
+impl Translator {
+    /// The inbound ports of a sidecar: those of a Sidecar resource, else those that services make known.
+    fn inbound_ports(&self, session: &Session<'_>) -> Vec<(InboundPort, InboundCluster)> {
+        let labels = self.labels(session);
+        match &session.scope.sidecar {
+            Some(sidecar) if !sidecar.ingress.is_empty() => sidecar
+                .ingress
+                .iter()
+                .map(|listener| self.ingress_port(session, sidecar, listener, &labels))
+                .collect(),
+            _ => self.served_ports(session, &labels),
+        }
+    }
+
+    fn inbound_cluster(
+        &self,
+        session: &Session<'_>,
+        port: u16,
+        protocol: Protocol,
+        service: Option<Shared<Service>>,
+    ) -> InboundCluster {
+        InboundCluster {
+            port,
+            protocol,
+            service,
+            mesh: self.snapshot.mesh.clone(),
+            view: session.view.clone(),
+            pool: session
+                .scope
+                .sidecar
+                .as_ref()
+                .and_then(|s| s.inbound_pool.clone()),
+            endpoint: None,
+            keep_source: session.proxy.interception == Interception::Tproxy,
+        }
+    }
+
+    fn served_ports(
+        &self,
+        session: &Session<'_>,
+        labels: &Labels,
+    ) -> Vec<(InboundPort, InboundCluster)> {
+        let proxy = session.proxy;
+        let modes = self.mtls(&proxy.namespace);
+        let workload = self.workload(session);
+        let mut served: Vec<(Shared<Service>, u16, u16)> = workload
+            .iter()
+            .flat_map(|w| w.serves.iter())
+            .filter_map(|(key, service_port, port)| {
+                let service = self.snapshot.services.get(key)?.clone();
+                Some((service, *service_port, *port))
+            })
+            .collect();
+        served
+            .sort_by_key(|(s, service_port, _)| (s.meta.created_s, s.host.clone(), *service_port));
+        let mut out: BTreeMap<u16, (InboundPort, InboundCluster)> = BTreeMap::new();
+        for (service, service_port, port) in served {
+            let Some(p) = service.port(service_port) else {
+                continue;
+            };
+            out.entry(port).or_insert_with(|| {
+                let inbound = InboundPort {
+                    port,
+                    protocol: p.protocol,
+                    host: service.host.as_str().into(),
+                    service_port,
+                    mode: modes.mode(labels, &proxy.namespace, port),
+                    own_tls: None,
+                    cluster: crate::cluster::inbound_name(port).into(),
+                    bind: None,
+                };
+                let cluster =
+                    self.inbound_cluster(session, port, p.protocol, Some(service.clone()));
+                (inbound, cluster)
+            });
+        }
+        out.into_values().collect()
+    }
+
+    fn ingress_port(
+        &self,
+        session: &Session<'_>,
+        sidecar: &Sidecar,
+        listener: &IngressListener,
+        labels: &Labels,
+    ) -> (InboundPort, InboundCluster) {
+        let proxy = session.proxy;
+        let modes = self.mtls(&proxy.namespace);
+        let bound =
+            proxy.interception == Interception::None || listener.capture == CaptureMode::None;
+        let mode = modes.mode(labels, &proxy.namespace, listener.port);
+        let own_tls = listener
+            .tls
+            .as_ref()
+            .filter(|_| mode == hawser_model::authn::MtlsMode::Disable)
+            .map(|tls| {
+                Shared::new(TlsSpec::Ingress {
+                    tls: tls.clone(),
+                    http: listener.protocol.is_http() || listener.protocol == Protocol::Https,
+                })
+            });
+        let inbound = InboundPort {
+            port: listener.port,
+            // TLS that ends here leaves HTTP.
+            protocol: match listener.protocol {
+                Protocol::Https if own_tls.is_some() => Protocol::Http,
+                other => other,
+            },
+            host: format!("{}.{}", sidecar.meta.name, sidecar.meta.namespace).into(),
+            service_port: listener.port,
+            mode,
+            own_tls,
+            cluster: crate::cluster::inbound_name(listener.port).into(),
+            bind: bound.then(|| {
+                if listener.bind.is_empty() {
+                    session.view.wildcard().into()
+                } else {
+                    listener.bind.clone()
+                }
+            }),
+        };
+        let own = proxy.addresses.first().copied();
+        let mut cluster = self.inbound_cluster(session, listener.port, inbound.protocol, None);
+        cluster.endpoint = endpoint(&listener.default_endpoint, own);
+        if listener.pool.is_some() {
+            cluster.pool.clone_from(&listener.pool);
+        }
+        (inbound, cluster)
+    }
+
+    pub(crate) fn inbound_clusters(&self, session: &Session<'_>) -> Vec<ClusterInput> {
+        self.inbound_ports(session)
+            .into_iter()
+            .map(|(_, cluster)| ClusterInput::Inbound(cluster))
+            .collect()
+    }
+
+    pub(crate) fn sidecar_listeners(&self, session: &Session<'_>) -> Vec<ListenerSpec> {
+        let mut out = Vec::new();
+        let proxy = session.proxy;
+        let captured = proxy.interception != Interception::None;
+        let transparent = proxy.interception == Interception::Tproxy;
+        let logs = telemetry::plan(&self.snapshot, proxy);
+        let mut listeners = Listeners::default();
+        let all_routes: Vec<_> = session
+            .scope
+            .egress
+            .iter()
+            .flat_map(|e| e.routes.iter().cloned())
+            .collect();
+        let to = self.destinations(session, &all_routes, session.scope.services.values());
+        let caller = self.caller(session, &all_routes);
+        let cx = OutboundContext {
+            view: &session.view,
+            own: proxy.addresses.first().copied(),
+            mesh: &self.snapshot.mesh,
+            policy: &session.scope.outbound_policy,
+            caller: &caller,
+            to: &to,
+            http: self.http_shared(session, false),
+            logs: logs.clone(),
+            no_filters: Shared::new(Vec::new()),
+            endpoints: &|service| self.snapshot.endpoints.get(&service.key()).cloned(),
+            rule: &|host| session.rule(host),
+        };
+        for part in &session.scope.egress {
+            let bound = !captured || part.capture == CaptureMode::None;
+            listeners.add(part, bound, &cx);
+        }
+        out.extend(listeners.finish(&cx));
+        if captured {
+            out.push(outbound::capturing(&cx, transparent));
+        }
+        let (bound, ports): (Vec<_>, Vec<_>) = self
+            .inbound_ports(session)
+            .into_iter()
+            .map(|(port, _)| port)
+            .partition(|p| p.bind.is_some());
+        let labels = self.labels(session);
+        let filters = authz::filters(
+            &self.snapshot,
+            &authz::Workload {
+                namespace: &proxy.namespace,
+                labels: &labels,
+            },
+        );
+        let inbound = InboundContext {
+            view: &session.view,
+            mesh: &self.snapshot.mesh,
+            http: self.http_shared(session, true),
+            logs,
+            tls: self.mesh_tls(session),
+            http_filters: filters.http,
+            tcp_filters: filters.tcp,
+            default_mode: self
+                .mtls(&proxy.namespace)
+                .of_other_ports(&labels, &proxy.namespace),
+        };
+        if captured {
+            out.push(inbound::listener(&ports, &inbound, transparent));
+        }
+        out.extend(bound.iter().map(|port| inbound::bound(port, &inbound)));
+        out
+    }
+
+    pub(super) fn sidecar_route_names(&self, session: &Session<'_>) -> BTreeSet<Str> {
+        let mut out = BTreeSet::new();
+        for part in &session.scope.egress {
+            for service in &part.services {
+                if service.resolution == Resolution::Alias {
+                    continue;
+                }
+                for port in &service.ports {
+                    let protocol = part.port.as_ref().map_or(port.protocol, |p| p.protocol);
+                    if protocol.is_http() {
+                        out.insert(port.number.to_string().into());
+                    } else if protocol.is_sniffed() {
+                        out.insert(self.sniffed_route(session, service, port.number));
+                    }
+                }
+            }
+            if let Some(port) = part.port.as_ref().filter(|p| p.protocol.is_http()) {
+                out.insert(port.number.to_string().into());
+            }
+        }
+        out
+    }
+
+    fn sniffed_route(&self, session: &Session<'_>, service: &Service, port: u16) -> Str {
+        let has_address = !service.addresses_in(&session.proxy.cluster).is_empty();
+        if has_address || service.resolution == Resolution::Passthrough {
+            format!("{}:{port}", service.host).into()
+        } else {
+            port.to_string().into()
+        }
+    }
+
+    pub(super) fn sidecar_routes(
+        &self,
+        session: &Session<'_>,
+        name: &str,
+    ) -> Option<SidecarRoutes> {
+        let (host, port) = match name.rsplit_once(':') {
+            Some((host, port)) => (Some(host), port.parse::<u16>().ok()?),
+            None => (None, name.parse::<u16>().ok()?),
+        };
+        let egress = &session.scope.egress;
+        let part: &Egress = match host {
+            Some(host) => egress
+                .iter()
+                .find(|e| e.services.iter().any(|s| s.host.as_str() == host)),
+            None => egress
+                .iter()
+                .find(|e| e.port.as_ref().is_some_and(|p| p.number == port))
+                .or_else(|| egress.iter().find(|e| e.port.is_none())),
+        }?;
+        let own_port = part.port.as_ref().is_some_and(|p| p.protocol.is_http());
+        let mut sniffs = false;
+        let services: Vec<(Shared<Service>, u16)> = part
+            .services
+            .iter()
+            .filter(|s| s.resolution != Resolution::Alias)
+            .filter(|s| host.is_none_or(|h| s.host.as_str() == h))
+            .filter(|s| {
+                s.port(port).is_some_and(|p| {
+                    let addressless = || *self.sniffed_route(session, s, port) == *name;
+                    let sniffed = p.protocol.is_sniffed() && addressless();
+                    sniffs |= sniffed;
+                    p.protocol.is_http() || sniffed || own_port
+                })
+            })
+            .map(|s| (s.clone(), port))
+            .collect();
+        let mut aliases: BTreeMap<Hostname, Vec<Hostname>> = BTreeMap::new();
+        for alias in &part.services {
+            if let Some(target) = alias.external_name.clone() {
+                aliases.entry(target).or_default().push(alias.host.clone());
+            }
+        }
+        let known = part.services.iter().map(|s| s.host.clone()).collect();
+        Some(SidecarRoutes {
+            name: name.into(),
+            port,
+            to: self.destinations(session, &part.routes, services.iter().map(|(s, _)| s)),
+            aliases: services
+                .iter()
+                .filter_map(|(s, _)| Some((s.host.clone(), aliases.remove(&s.host)?)))
+                .collect(),
+            services,
+            routes: part.routes.clone(),
+            caller: self.caller(session, &part.routes),
+            mesh: self.snapshot.mesh.clone(),
+            policy: session.scope.outbound_policy.clone(),
+            known: Shared::new(known),
+            announces: sniffs,
+            single: host.is_some(),
+            generic: false,
+        })
+    }
+}
+
+/// Where a Sidecar says that the application listens: on the local host, or on the workload's own address for
+/// `0.0.0.0` and `[::]`. `None` is where the caller called.
+fn endpoint(text: &str, own: Option<IpAddr>) -> Option<(Str, u16)> {
+    if text.starts_with("unix://") {
+        return Some((text.into(), 0));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = match host {
+        "0.0.0.0" | "::" => own?.to_string(),
+        "" => "127.0.0.1".to_owned(),
+        other => other.to_owned(),
+    };
+    Some((host.into(), port))
+}
