@@ -85,6 +85,7 @@ pub(super) async fn run(
         facts,
         world: World::default(),
         attempts: BTreeMap::new(),
+        stale: false,
     };
     let mut unseen = kinds;
     let mut running: FuturesUnordered<BoxFuture<'_, Outcome>> = FuturesUnordered::new();
@@ -138,15 +139,22 @@ struct Engine<'a> {
     facts: &'a Facts,
     world: World,
     attempts: BTreeMap<Task, Attempt>,
+    /// Whether it was said already that nobody answers.
+    stale: bool,
 }
 
 impl Engine<'_> {
     fn hear(&mut self, kind: Kind, event: Event, unseen: &mut Vec<Kind>) {
         match &event {
             Event::Stale { error, .. } => {
-                tracing::warn!(?kind, %error, "the API server does not answer")
+                if !std::mem::replace(&mut self.stale, true) {
+                    tracing::warn!(?kind, %error, "the API server does not answer");
+                }
             }
-            _ => unseen.retain(|waiting| *waiting != kind),
+            _ => {
+                self.stale = false;
+                unseen.retain(|waiting| *waiting != kind);
+            }
         }
         self.world.fold(kind, event);
     }
