@@ -3,23 +3,19 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// Doubling delays between a least and a most, each shortened at random by up to half so that many clients do not
-/// come back in step.
+/// [`hawser_base::backoff::Backoff`] with jitter of its own.
 #[derive(Debug)]
 pub(crate) struct Backoff {
-    least: Duration,
-    most: Duration,
-    next: Duration,
+    delays: hawser_base::backoff::Backoff,
     random: RandomState,
     drawn: u64,
 }
 
 impl Backoff {
     pub(crate) fn new(least: Duration, most: Duration) -> Backoff {
+        let delays = hawser_base::backoff::Backoff::new(least, most);
         Backoff {
-            least,
-            most,
-            next: least,
+            delays,
             random: RandomState::new(),
             drawn: 0,
         }
@@ -27,19 +23,17 @@ impl Backoff {
 
     /// The next delay.
     pub(crate) fn delay(&mut self) -> Duration {
-        let full = self.next;
-        self.next = (self.next * 2).min(self.most);
         self.drawn += 1;
         let mut hasher = self.random.build_hasher();
         hasher.write_u64(self.drawn);
         // 1024 steps are fine enough for a delay.
-        let step = (hasher.finish() % 1024) as u32;
-        full / 2 + (full / 2) * step / 1024
+        self.delays
+            .after_failure((hasher.finish() % 1024) as f64 / 1024.0)
     }
 
     /// To be called after a success.
     pub(crate) fn reset(&mut self) {
-        self.next = self.least;
+        self.delays.succeeded();
     }
 }
 
