@@ -306,7 +306,8 @@ fn outlier(outlier: &api::OutlierDetection) -> OutlierDetection {
         http_errors: outlier
             .outlier_detection_http_error_codes
             .iter()
-            .flat_map(|r| r.start.max(100)..r.end.min(600))
+            .copied()
+            .filter(|code| (100..600).contains(code))
             .collect(),
     }
 }

@@ -125,6 +125,7 @@ fn operation(operation: api::PatchOperation) -> Option<Operation> {
         api::PatchOperation::InsertAfter => Operation::InsertAfter,
         api::PatchOperation::InsertFirst => Operation::InsertFirst,
         api::PatchOperation::Replace => Operation::Replace,
+        api::PatchOperation::MergeAndReplaceList => Operation::MergeAndReplaceList,
     })
 }
 

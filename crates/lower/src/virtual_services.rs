@@ -283,7 +283,11 @@ fn http_match(m: &api::HttpMatchRequest, namespace: &str) -> HttpMatch {
 
 fn redirect(redirect: &api::HttpRedirect) -> Redirect {
     Redirect {
-        path: (!redirect.uri.is_empty()).then(|| RedirectPath::Full(redirect.uri.as_str().into())),
+        path: match (redirect.uri.as_str(), redirect.prefix_rewrite.as_str()) {
+            ("", "") => None,
+            ("", prefix) => Some(RedirectPath::Prefix(prefix.into())),
+            (uri, _) => Some(RedirectPath::Full(uri.into())),
+        },
         authority: (!redirect.authority.is_empty()).then(|| redirect.authority.as_str().into()),
         port: match (redirect.port, redirect.derive_port) {
             (Some(number), _) => Some(RedirectPort::Number(number)),
@@ -455,8 +459,7 @@ fn cors(cors: &api::CorsPolicy) -> Cors {
         max_age: duration(cors.max_age),
         credentials: cors.allow_credentials,
         forward_unmatched_preflights: match cors.unmatched_preflights {
-            api::UnmatchedPreflights::Unspecified => None,
-            api::UnmatchedPreflights::Forward => Some(true),
+            api::UnmatchedPreflights::Unspecified | api::UnmatchedPreflights::Forward => Some(true),
             api::UnmatchedPreflights::Ignore => Some(false),
         },
     }

@@ -78,6 +78,8 @@ pub enum Operation {
     InsertAfter,
     InsertFirst,
     Replace,
+    /// As `Merge`, with lists taking each other's place instead of being joined.
+    MergeAndReplaceList,
 }
 
 /// Where an inserted HTTP filter belongs.

@@ -43,6 +43,7 @@ message! {
         stats_compression: Option<bool>,
         stats_eviction_interval: Option<Duration>,
         gateway_topology: Option<Topology>,
+        connection_settings: Option<serde_json::Value>,
         sds: Option<serde_json::Value>,
         zipkin_address: String,
         availability_zone: String,

@@ -52,6 +52,8 @@ message! {
         /// Of the active and pending requests, in percent.
         percent: Option<f64> [Min(0), Max(100)],
         min_retry_concurrency: u32,
+        /// Over which requests are counted; those in flight only if zero or absent.
+        budget_interval: Option<Duration> [AnyDuration],
     }
 
     pub struct Subset {
@@ -140,10 +142,12 @@ message! {
         to: String,
     }
 
-    pub struct ZoneAwareLoadBalancerSetting (slim) {
+    pub struct ZoneAwareLoadBalancerSetting {
         enabled: Option<bool>,
+        failover: Vec<LocalityFailover>,
+        failover_priority: Vec<String>,
+        /// 6 if absent.
         min_cluster_size: Option<u64>,
-        force_local_zone: Option<bool>,
     }
 
     pub struct ConnectionPoolSettings {
@@ -175,6 +179,13 @@ message! {
         h2_upgrade_policy: H2UpgradePolicy,
         use_client_protocol: bool,
         max_concurrent_streams: i32,
+        http2_keep_alive: Option<Http2KeepAlive>,
+    }
+
+    /// PINGs on upstream connections.
+    pub struct Http2KeepAlive {
+        interval: Option<Duration>,
+        timeout: Option<Duration>,
     }
 
     pub struct OutlierDetection {
@@ -188,13 +199,8 @@ message! {
         base_ejection_time: Option<Duration>,
         max_ejection_percent: i32,
         min_health_percent: i32,
-        outlier_detection_http_error_codes: Vec<HttpStatusRange>,
-    }
-
-    /// From `start` to `end`, the end excluded.
-    pub struct HttpStatusRange (slim) {
-        start: u32,
-        end: u32,
+        /// What counts as an error besides connection failures; 5xx if empty.
+        outlier_detection_http_error_codes: Vec<u32> [Each(&[Min(100), Max(599)])],
     }
 
     pub struct ClientTlsSettings {

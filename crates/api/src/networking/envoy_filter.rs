@@ -141,6 +141,7 @@ choice! {
         InsertAfter = "INSERT_AFTER",
         InsertFirst = "INSERT_FIRST",
         Replace = "REPLACE",
+        MergeAndReplaceList = "MERGE_AND_REPLACE_LIST",
     }
 
     pub enum RouteAction {

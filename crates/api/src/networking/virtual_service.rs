@@ -128,6 +128,8 @@ message! {
         derive_port: Option<RedirectPortSelection>,
         scheme: String,
         redirect_code: u32,
+        /// Takes the place of the matched prefix; excludes `uri`.
+        prefix_rewrite: String,
     }
     oneof [port, derive_port]
 

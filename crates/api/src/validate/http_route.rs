@@ -257,8 +257,17 @@ pub(super) fn redirect(c: &mut Check, r: &HttpRedirect) {
         && r.scheme.is_empty()
         && r.port.is_none()
         && r.derive_port.is_none()
+        && r.prefix_rewrite.is_empty()
     {
-        c.error("a redirect needs uri, authority, scheme or port", "");
+        c.error(
+            "a redirect needs uri, prefixRewrite, authority, scheme or port",
+            "",
+        );
+    } else if !r.uri.is_empty() && !r.prefix_rewrite.is_empty() {
+        c.error(
+            "uri and prefixRewrite exclude each other",
+            "keep one of them",
+        );
     } else if r.redirect_code != 0 && !(300..=399).contains(&r.redirect_code) {
         c.error_at(
             "redirectCode",

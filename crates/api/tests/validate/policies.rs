@@ -203,6 +203,10 @@ fn telemetry_extensions_and_patches() {
         );
     };
     ef(
+        "{applyTo: CLUSTER, patch: {operation: MERGE_AND_REPLACE_LIST, value: {name: a}}}",
+        &[],
+    );
+    ef(
         "{applyTo: CLUSTER, patch: {operation: MERGE, value: {name: a}}}",
         &[],
     );

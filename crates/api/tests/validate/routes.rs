@@ -124,6 +124,11 @@ fn http_routes() {
         "{redirect: {uri: /a}, directResponse: {status: 200}}",
         &[""],
     );
+    check_route(
+        "{redirect: {prefixRewrite: /b}, match: [{uri: {prefix: /a}}]}",
+        &[],
+    );
+    check_route("{redirect: {uri: /a, prefixRewrite: /b}}", &[".redirect"]);
     check_route("{redirect: {}}", &[".redirect"]);
     check_route(
         "{redirect: {uri: /a, redirectCode: 200}}",

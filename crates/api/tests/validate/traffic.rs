@@ -29,6 +29,14 @@ fn destination_rules() {
         &[],
     );
     policy("{}", &[""]);
+    policy(
+        "{outlierDetection: {outlierDetectionHttpErrorCodes: [429, 700]}}",
+        &[".outlierDetection.outlierDetectionHttpErrorCodes[1]"],
+    );
+    policy(
+        "{connectionPool: {http: {http2KeepAlive: {interval: 10s}}}, retryBudget: {percent: 20, budgetInterval: 0s}}",
+        &[],
+    );
     policy("{connectionPool: {}}", &[".connectionPool"]);
     policy(
         "{connectionPool: {tcp: {maxConnections: -1, idleTimeout: 0s}}}",
