@@ -123,3 +123,43 @@ pub async fn run(args: AgentArgs) -> anyhow::Result<()> {
     agent::run_with(config, stop).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{AgentArgs, Command, ProxyRole};
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        agent: AgentArgs,
+    }
+
+    /// The role and the log filter that a command line means.
+    fn check(line: &str, role: ProxyRole, filter: &str) {
+        let words = std::iter::once("agent").chain(line.split_whitespace());
+        let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let Command::Proxy(proxy) = &cli.agent.command;
+        assert_eq!(
+            (proxy.role, cli.agent.log_filter()),
+            (role, filter),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn flags_of_injected_pods() {
+        Cli::command().debug_assert();
+        check("proxy", ProxyRole::Sidecar, "info");
+        check(
+            "proxy gateway --log_output_level=all:debug",
+            ProxyRole::Router,
+            "debug",
+        );
+        check(
+            "proxy router --domain d --proxyLogLevel=warning --proxyComponentLogLevel=misc:error --log_output_level=dns:debug,default:warn",
+            ProxyRole::Router,
+            "warn",
+        );
+    }
+}

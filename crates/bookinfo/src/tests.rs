@@ -368,3 +368,15 @@ fn only_known_headers_are_handed_on() {
         "&lt;a href=&#39;x&#39;&gt;&amp;"
     );
 }
+
+#[test]
+fn the_flags_are_consistent() {
+    use clap::{CommandFactory, Parser};
+    crate::Args::command().debug_assert();
+    let args =
+        crate::Args::try_parse_from(["hawser-bookinfo", "reviews", "--version", "v3"]).unwrap();
+    assert_eq!(
+        (args.role, args.version.as_str()),
+        (crate::Role::Reviews, "v3")
+    );
+}

@@ -237,6 +237,12 @@ fn mistakes_name_the_flag() {
 }
 
 #[test]
+fn the_flags_are_consistent() {
+    use clap::CommandFactory;
+    Cli::command().debug_assert();
+}
+
+#[test]
 fn nameservers_of_resolv_conf() {
     let text = "# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.10\nnameserver\t::1 x\nnameserver nonsense\n";
     assert_eq!(
