@@ -126,7 +126,24 @@ fn read_cluster(id: &str, file: &Path, lowerer: &mut Lowerer, errors: &mut Vec<S
             Err(error) => errors.push(format!("{}:{}: {error}", doc.file(), doc.position(""))),
         }
     }
+    let written = lowerer.objects(&ClusterId::new(id)).and_then(|o| o.services.get("default", "kubernetes"));
+    if written.is_none()
+        && let Ok(parsed) = hawser_api::parse(api_server_service())
+    {
+        lowerer.apply(Change { source: SourceId::new(id), version: None, event: Event::Apply(parsed.resource) });
+    }
     Ok(())
+}
+
+/// The Service of the API server itself, which every cluster has and hardly any file: with the address that it has unless
+/// the cluster's service range is another.
+fn api_server_service() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default"},
+        "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
+    })
 }
 
 fn read_node(path: &Path) -> Result<hawser_proto::envoy::config::core::v3::Node> {

@@ -152,7 +152,7 @@ pub fn of_entry(
                 return;
             };
             if service.spec.cluster_ip != "None" && instance.selected_by(&service.spec.selector) {
-                for written in service.spec.ports.iter().filter(|p| is_tcp(p)) {
+                for written in opened(service) {
                     if let (Some(number), Some(target)) =
                         (port(written.port), entry_port(&instance, written))
                     {
@@ -170,8 +170,14 @@ pub fn of_entry(
     ))
 }
 
-fn is_tcp(written: &core::ServicePort) -> bool {
-    written.protocol.is_empty() || written.protocol == "TCP"
+/// The ports of a service that a proxy may open: TCP, and as in Istio those of UDP too, unless TCP has the same number.
+fn opened(service: &KubeService) -> impl Iterator<Item = &core::ServicePort> {
+    let ports = &service.spec.ports;
+    let tcp = |p: &core::ServicePort| p.protocol.is_empty() || p.protocol == "TCP";
+    ports.iter().filter(move |p| {
+        let twin = || ports.iter().any(|o| o.port == p.port && tcp(o));
+        tcp(p) || (p.protocol == "UDP" && !twin())
+    })
 }
 
 /// What a workload serves: Kubernetes services as `kubernetes` says, and ServiceEntries that select or name it.
@@ -229,10 +235,9 @@ fn serves_kubernetes(
     if spec.type_ == "ExternalName" {
         return;
     }
-    let tcp = spec.ports.iter().filter(|p| is_tcp(p));
     if !spec.selector.is_empty() {
         if instance.selected_by(&spec.selector) {
-            for written in tcp {
+            for written in opened(service) {
                 let target = target_port(written).and_then(|t| match t {
                     TargetPort::Number(number) => Some(number),
                     TargetPort::Name(name) => instance.ports.get(name).copied(),
@@ -256,7 +261,7 @@ fn serves_kubernetes(
             })
         })
         .collect();
-    for written in tcp {
+    for written in opened(service) {
         let target = slices
             .iter()
             .flat_map(|s| &s.spec.ports)

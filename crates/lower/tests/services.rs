@@ -129,8 +129,8 @@ fn a_kubernetes_service() {
         "workloads",
         &workloads(&got),
         "
-        c1 a/p1 [10.1.0.1] head.a.svc.cluster.local:70->70 web.a.svc.cluster.local:80->8888
-        c1 a/p2 [10.1.0.2] head.a.svc.cluster.local:70->70 web.a.svc.cluster.local:80->8888
+        c1 a/p1 [10.1.0.1] head.a.svc.cluster.local:70->70 web.a.svc.cluster.local:80->8888 web.a.svc.cluster.local:90->90
+        c1 a/p2 [10.1.0.2] head.a.svc.cluster.local:70->70 web.a.svc.cluster.local:80->8888 web.a.svc.cluster.local:90->90
         ",
     );
     check("problems", &problems(&got), "");
