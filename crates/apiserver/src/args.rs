@@ -55,10 +55,17 @@ impl std::str::FromStr for ClusterArg {
 
     fn from_str(text: &str) -> Result<ClusterArg, String> {
         let (mut name, mut addr, mut netns, mut netns_addr) = (None, None, None, None);
-        let (mut kubeconfig, mut netns_kubeconfig, mut service_cidr) = (None, None, default_service_cidr());
+        let (mut kubeconfig, mut netns_kubeconfig, mut service_cidr) =
+            (None, None, default_service_cidr());
         for part in text.split(',') {
-            let (key, value) = part.split_once('=').ok_or_else(|| format!("{part:?} is not KEY=VALUE"))?;
-            let address = || value.parse::<SocketAddr>().map_err(|error| format!("{key}={value}: {error}"));
+            let (key, value) = part
+                .split_once('=')
+                .ok_or_else(|| format!("{part:?} is not KEY=VALUE"))?;
+            let address = || {
+                value
+                    .parse::<SocketAddr>()
+                    .map_err(|error| format!("{key}={value}: {error}"))
+            };
             match key {
                 "name" => name = Some(value.to_owned()),
                 "addr" => addr = Some(address()?),
@@ -67,25 +74,44 @@ impl std::str::FromStr for ClusterArg {
                 "kubeconfig" => kubeconfig = Some(PathBuf::from(value)),
                 "netns-kubeconfig" => netns_kubeconfig = Some(PathBuf::from(value)),
                 "service-cidr" => {
-                    service_cidr = value.parse().map_err(|error| format!("{key}={value}: {error}"))?;
+                    service_cidr = value
+                        .parse()
+                        .map_err(|error| format!("{key}={value}: {error}"))?;
                 }
-                other => return Err(format!("{other:?} is not known: name, addr, netns, netns-addr, kubeconfig, netns-kubeconfig, service-cidr")),
+                other => {
+                    return Err(format!(
+                        "{other:?} is not known: name, addr, netns, netns-addr, kubeconfig, netns-kubeconfig, service-cidr"
+                    ));
+                }
             }
         }
-        let name = name.filter(|name| is_file_name(name)).ok_or("name= is missing or no plain name")?;
+        let name = name
+            .filter(|name| is_file_name(name))
+            .ok_or("name= is missing or no plain name")?;
         let netns = match (netns, netns_addr) {
             (Some(path), Some(addr)) => Some((path, addr)),
             (None, None) => None,
             _ => return Err("netns= and netns-addr= belong together".into()),
         };
         let addr = addr.ok_or("addr= is missing")?;
-        Ok(ClusterArg { name, addr, netns, kubeconfig, netns_kubeconfig, service_cidr })
+        Ok(ClusterArg {
+            name,
+            addr,
+            netns,
+            kubeconfig,
+            netns_kubeconfig,
+            service_cidr,
+        })
     }
 }
 
 /// A cluster's name is also the name of its folder.
 fn is_file_name(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('.') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -96,7 +122,8 @@ pub async fn run(args: ApiserverArgs) -> anyhow::Result<()> {
     let tokens = match &args.token_auth_file {
         None => Vec::new(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("reading {}", path.display()))?;
             parse_token_file(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))?
         }
     };
@@ -115,7 +142,11 @@ pub async fn run(args: ApiserverArgs) -> anyhow::Result<()> {
     };
     let mut running = Vec::new();
     for cluster in clusters {
-        let data_dir = if several { args.data_dir.join(&cluster.name) } else { args.data_dir.clone() };
+        let data_dir = if several {
+            args.data_dir.join(&cluster.name)
+        } else {
+            args.data_dir.clone()
+        };
         let config = Config {
             name: cluster.name,
             addr: cluster.addr,
@@ -131,7 +162,9 @@ pub async fn run(args: ApiserverArgs) -> anyhow::Result<()> {
         if let Some(path) = &cluster.kubeconfig {
             write_private(path, handle.kubeconfig().as_bytes())?;
         }
-        if let (Some(path), Some(kubeconfig)) = (&cluster.netns_kubeconfig, handle.netns_kubeconfig()) {
+        if let (Some(path), Some(kubeconfig)) =
+            (&cluster.netns_kubeconfig, handle.netns_kubeconfig())
+        {
             write_private(path, kubeconfig.as_bytes())?;
         }
         running.push(handle);

@@ -83,7 +83,8 @@ impl Cluster {
     }
 
     pub fn namespace(&self, name: &str) -> Option<Arc<Stored>> {
-        self.store.get(&ResourceId::new("namespaces", ""), &Key::new("", name))
+        self.store
+            .get(&ResourceId::new("namespaces", ""), &Key::new("", name))
     }
 
     /// The roles and bindings as they are now.
@@ -123,21 +124,34 @@ struct Kept<T> {
 impl<T: Default> Derived<T> {
     fn new(sources: &[&str], make: fn(&[Arc<Volume>]) -> T) -> Derived<T> {
         Derived {
-            sources: sources.iter().map(|source| ResourceId::parse(source)).collect(),
+            sources: sources
+                .iter()
+                .map(|source| ResourceId::parse(source))
+                .collect(),
             make,
-            kept: ArcSwap::from_pointee(Kept { revisions: Vec::new(), value: Arc::default() }),
+            kept: ArcSwap::from_pointee(Kept {
+                revisions: Vec::new(),
+                value: Arc::default(),
+            }),
         }
     }
 
     fn get(&self, store: &Store) -> Arc<T> {
-        let volumes: Vec<Arc<Volume>> = self.sources.iter().map(|source| store.read(source).0).collect();
+        let volumes: Vec<Arc<Volume>> = self
+            .sources
+            .iter()
+            .map(|source| store.read(source).0)
+            .collect();
         let revisions: Vec<u64> = volumes.iter().map(|volume| volume.revision()).collect();
         let kept = self.kept.load();
         if kept.revisions == revisions {
             return kept.value.clone();
         }
         let value = Arc::new((self.make)(&volumes));
-        self.kept.store(Arc::new(Kept { revisions, value: value.clone() }));
+        self.kept.store(Arc::new(Kept {
+            revisions,
+            value: value.clone(),
+        }));
         value
     }
 }

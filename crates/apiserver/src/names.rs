@@ -26,7 +26,9 @@ fn starts_1123(byte: &u8) -> bool {
 
 /// What is wrong with an object's name, or nothing.
 fn name_problem(kind: &Kind, name: &str) -> Option<String> {
-    let longest = |limit: usize| (name.len() > limit).then(|| format!("must be no more than {limit} characters"));
+    let longest = |limit: usize| {
+        (name.len() > limit).then(|| format!("must be no more than {limit} characters"))
+    };
     match (&*kind.group, &*kind.plural) {
         // Names of roles and bindings only have to fit into a path.
         ("rbac.authorization.k8s.io", _) => match name {
@@ -36,20 +38,34 @@ fn name_problem(kind: &Kind, name: &str) -> Option<String> {
             _ => None,
         },
         ("", "namespaces") => {
-            if is_label(name, starts_1123) { longest(63) } else { Some(LABEL_1123.into()) }
+            if is_label(name, starts_1123) {
+                longest(63)
+            } else {
+                Some(LABEL_1123.into())
+            }
         }
         ("", "services") => {
-            if is_label(name, u8::is_ascii_lowercase) { longest(63) } else { Some(LABEL_1035.into()) }
+            if is_label(name, u8::is_ascii_lowercase) {
+                longest(63)
+            } else {
+                Some(LABEL_1035.into())
+            }
         }
         _ => {
             let good = !name.is_empty() && name.split('.').all(|part| is_label(part, starts_1123));
-            if good { longest(253) } else { Some(SUBDOMAIN.into()) }
+            if good {
+                longest(253)
+            } else {
+                Some(SUBDOMAIN.into())
+            }
         }
     }
 }
 
 fn is_qualified(name: &str) -> bool {
-    let (prefix, name) = name.split_once('/').map_or((None, name), |(prefix, name)| (Some(prefix), name));
+    let (prefix, name) = name
+        .split_once('/')
+        .map_or((None, name), |(prefix, name)| (Some(prefix), name));
     let good_prefix = prefix.is_none_or(|prefix| {
         prefix.len() <= 253 && prefix.split('.').all(|part| is_label(part, starts_1123))
     });
@@ -62,7 +78,9 @@ fn is_value(text: &str) -> bool {
     text.len() <= 63
         && edge(bytes.first())
         && edge(bytes.last())
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
 fn invalid(field: &str, value: &str, why: &str) -> Invalid {
@@ -87,7 +105,13 @@ pub fn validate_meta(kind: &Kind, object: &Value) -> Vec<Invalid> {
         problems.push(invalid("metadata.name", name, &why));
     }
     let metadata = object.get("metadata");
-    let map = |field: &str| metadata.and_then(|m| m.get(field)).and_then(Value::as_object).into_iter().flatten();
+    let map = |field: &str| {
+        metadata
+            .and_then(|m| m.get(field))
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+    };
     for (key, value) in map("labels") {
         if !is_qualified(key) {
             problems.push(invalid("metadata.labels", key, QUALIFIED));
@@ -105,7 +129,9 @@ pub fn validate_meta(kind: &Kind, object: &Value) -> Vec<Invalid> {
             problems.push(invalid("metadata.annotations", key, QUALIFIED));
         }
     }
-    let size: usize = map("annotations").map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    let size: usize = map("annotations")
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+        .sum();
     if size > ANNOTATIONS_LIMIT {
         problems.push(Invalid {
             reason: "FieldValueTooLong",
@@ -115,14 +141,24 @@ pub fn validate_meta(kind: &Kind, object: &Value) -> Vec<Invalid> {
     }
     for (at, finalizer) in finalizers(object).iter().enumerate() {
         if !is_qualified(finalizer) {
-            problems.push(invalid(&format!("metadata.finalizers[{at}]"), finalizer, QUALIFIED));
+            problems.push(invalid(
+                &format!("metadata.finalizers[{at}]"),
+                finalizer,
+                QUALIFIED,
+            ));
         }
     }
-    let owners = metadata.and_then(|m| m.get("ownerReferences")).and_then(Value::as_array);
+    let owners = metadata
+        .and_then(|m| m.get("ownerReferences"))
+        .and_then(Value::as_array);
     for (at, owner) in owners.into_iter().flatten().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().unwrap_or_default().is_empty() {
-                problems.push(invalid(&format!("metadata.ownerReferences[{at}].{field}"), "", "must not be empty"));
+                problems.push(invalid(
+                    &format!("metadata.ownerReferences[{at}].{field}"),
+                    "",
+                    "must not be empty",
+                ));
             }
         }
     }
@@ -138,8 +174,11 @@ pub fn validate_meta_update(new: &Value, old: &Value) -> Vec<Invalid> {
         return Vec::new();
     }
     let before = finalizers(old);
-    let added: Vec<String> =
-        finalizers(new).into_iter().filter(|f| !before.contains(f)).map(|f| format!("{f:?}")).collect();
+    let added: Vec<String> = finalizers(new)
+        .into_iter()
+        .filter(|f| !before.contains(f))
+        .map(|f| format!("{f:?}"))
+        .collect();
     if added.is_empty() {
         return Vec::new();
     }
@@ -147,7 +186,11 @@ pub fn validate_meta_update(new: &Value, old: &Value) -> Vec<Invalid> {
         "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
         added.join(", ")
     );
-    let problem = Invalid { reason: "FieldValueForbidden", field: "metadata.finalizers".into(), message };
+    let problem = Invalid {
+        reason: "FieldValueForbidden",
+        field: "metadata.finalizers".into(),
+        message,
+    };
     // The real server checks twice and tells it twice; clients compare the causes.
     vec![problem.clone(), problem]
 }

@@ -9,17 +9,27 @@ use std::time::Duration;
 
 /// Runs `f` on a fresh thread that has joined the network namespace at `path`. A socket belongs to the namespace that
 /// it was made in wherever it is used later, and the thread ends right after, so nothing else is affected.
-fn inside<T: Send + 'static>(path: &Path, f: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+fn inside<T: Send + 'static>(
+    path: &Path,
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let namespace = File::open(path)?;
-    let thread = std::thread::Builder::new().name("netns".into()).spawn(move || {
-        #[allow(unsafe_code)] // setns has no safe wrapper here; the descriptor is open for as long as the call lasts.
-        let joined = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-        if joined != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        f()
-    })?;
-    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the network namespace failed")))
+    let thread = std::thread::Builder::new()
+        .name("netns".into())
+        .spawn(move || {
+            #[allow(unsafe_code)]
+            // setns has no safe wrapper here; the descriptor is open for as long as the call lasts.
+            let joined = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            if joined != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            f()
+        })?;
+    thread.join().unwrap_or_else(|_| {
+        Err(io::Error::other(
+            "the thread in the network namespace failed",
+        ))
+    })
 }
 
 /// Listens inside a network namespace.
@@ -34,7 +44,11 @@ pub fn listen(path: &Path, addr: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// When there is no connection within `timeout`.
-pub async fn connect(path: Option<PathBuf>, addr: SocketAddr, timeout: Duration) -> io::Result<tokio::net::TcpStream> {
+pub async fn connect(
+    path: Option<PathBuf>,
+    addr: SocketAddr,
+    timeout: Duration,
+) -> io::Result<tokio::net::TcpStream> {
     let Some(path) = path else {
         return match tokio::time::timeout(timeout, tokio::net::TcpStream::connect(addr)).await {
             Ok(connected) => connected,

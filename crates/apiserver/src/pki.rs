@@ -11,8 +11,8 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -41,21 +41,33 @@ impl Authority {
         if !certificate.exists() {
             let pair = KeyPair::generate().context("generating the CA's key")?;
             let mut params = CertificateParams::default();
-            params.distinguished_name.push(DnType::CommonName, format!("kubernetes-{cluster}"));
+            params
+                .distinguished_name
+                .push(DnType::CommonName, format!("kubernetes-{cluster}"));
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages =
-                vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+            params.key_usages = vec![
+                KeyUsagePurpose::KeyCertSign,
+                KeyUsagePurpose::CrlSign,
+                KeyUsagePurpose::DigitalSignature,
+            ];
             set_lifetime(&mut params, CA_LIFETIME);
-            let made = params.self_signed(&pair).context("signing the CA's certificate")?;
+            let made = params
+                .self_signed(&pair)
+                .context("signing the CA's certificate")?;
             write_private(&key, pair.serialize_pem().as_bytes())?;
             write_private(&certificate, made.pem().as_bytes())?;
         }
-        let pem = fs::read_to_string(&certificate).with_context(|| format!("reading {}", certificate.display()))?;
-        let key_pem = fs::read_to_string(&key).with_context(|| format!("reading {}", key.display()))?;
-        let pair = KeyPair::from_pem(&key_pem).with_context(|| format!("{} is not a key", key.display()))?;
-        let der = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|error| anyhow::anyhow!("{} is not a certificate: {error}", certificate.display()))?;
-        let issuer = Issuer::from_ca_cert_der(&der, pair).context("the CA's certificate and key do not fit")?;
+        let pem = fs::read_to_string(&certificate)
+            .with_context(|| format!("reading {}", certificate.display()))?;
+        let key_pem =
+            fs::read_to_string(&key).with_context(|| format!("reading {}", key.display()))?;
+        let pair = KeyPair::from_pem(&key_pem)
+            .with_context(|| format!("{} is not a key", key.display()))?;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| {
+            anyhow::anyhow!("{} is not a certificate: {error}", certificate.display())
+        })?;
+        let issuer = Issuer::from_ca_cert_der(&der, pair)
+            .context("the CA's certificate and key do not fit")?;
         Ok(Authority { issuer, pem, der })
     }
 
@@ -75,21 +87,30 @@ impl Authority {
             ]
             .map(str::to_owned),
         )?;
-        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-        params.subject_alt_names.extend(ips.iter().map(|&ip| SanType::IpAddress(ip)));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "kube-apiserver");
+        params
+            .subject_alt_names
+            .extend(ips.iter().map(|&ip| SanType::IpAddress(ip)));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         set_lifetime(&mut params, SERVER_LIFETIME);
         let pair = KeyPair::generate().context("generating the server's key")?;
-        let certificate = params.signed_by(&pair, &self.issuer).context("signing the server's certificate")?;
+        let certificate = params
+            .signed_by(&pair, &self.issuer)
+            .context("signing the server's certificate")?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone()).context("the CA's certificate")?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .allow_unauthenticated()
-            .build()
-            .context("the verifier of client certificates")?;
+        roots
+            .add(self.der.clone())
+            .context("the CA's certificate")?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .allow_unauthenticated()
+                .build()
+                .context("the verifier of client certificates")?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -103,11 +124,17 @@ impl Authority {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn client_certificate(&self, user: &str, groups: &[&str]) -> anyhow::Result<(String, String)> {
+    pub fn client_certificate(
+        &self,
+        user: &str,
+        groups: &[&str],
+    ) -> anyhow::Result<(String, String)> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, user);
         for group in groups {
-            params.distinguished_name.push(DnType::OrganizationName, *group);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, *group);
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -133,12 +160,17 @@ pub fn admin_token(dir: &Path) -> anyhow::Result<String> {
     let path = dir.join("admin.token");
     if !path.exists() {
         let mut random = [0; 32];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| anyhow::anyhow!("the random number generator failed"))?;
+        aws_lc_rs::rand::fill(&mut random)
+            .map_err(|_| anyhow::anyhow!("the random number generator failed"))?;
         write_private(&path, URL_SAFE_NO_PAD.encode(random).as_bytes())?;
     }
     let token = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let token = token.trim().to_owned();
-    anyhow::ensure!(!token.is_empty(), "{} is empty; remove it and start again", path.display());
+    anyhow::ensure!(
+        !token.is_empty(),
+        "{} is empty; remove it and start again",
+        path.display()
+    );
     Ok(token)
 }
 
@@ -152,14 +184,21 @@ pub fn service_account_key(dir: &Path) -> PathBuf {
 /// # Errors
 /// When it cannot be written.
 pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
         fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     }
     let temporary = path.with_extension(format!("tmp{}", std::process::id()));
     let write = || -> std::io::Result<()> {
         // A left-over of a killed process must not hand its permissions on.
         let _ = fs::remove_file(&temporary);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

@@ -67,9 +67,17 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
             let values = vec![value.as_str().unwrap_or_default().to_owned()];
-            requirements.push(Requirement { key: key.clone(), op: Op::In, values });
+            requirements.push(Requirement {
+                key: key.clone(),
+                op: Op::In,
+                values,
+            });
         }
-        for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        for expression in selector["matchExpressions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             let op = match expression["operator"].as_str() {
                 Some("In") => Op::In,
                 Some("NotIn") => Op::NotIn,
@@ -81,7 +89,10 @@ impl LabelSelector {
             requirements.push(Requirement {
                 key: expression["key"].as_str().unwrap_or_default().to_owned(),
                 op,
-                values: crate::object::strings(expression.get("values")).into_iter().map(str::to_owned).collect(),
+                values: crate::object::strings(expression.get("values"))
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect(),
             });
         }
         LabelSelector(requirements)
@@ -92,13 +103,21 @@ impl LabelSelector {
     }
 
     pub fn matches(&self, object: &Stored) -> bool {
-        self.0.iter().all(|requirement| requirement.matches(object.label(&requirement.key)))
+        self.0
+            .iter()
+            .all(|requirement| requirement.matches(object.label(&requirement.key)))
     }
 
     /// As [`LabelSelector::matches`] for labels given as an object, or null.
     pub fn matches_labels(&self, labels: Option<&Value>) -> bool {
-        let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
-        self.0.iter().all(|requirement| requirement.matches(label(&requirement.key)))
+        let label = |key: &str| {
+            labels
+                .and_then(|labels| labels.get(key))
+                .and_then(Value::as_str)
+        };
+        self.0
+            .iter()
+            .all(|requirement| requirement.matches(label(&requirement.key)))
     }
 }
 
@@ -123,22 +142,36 @@ fn parse_requirement(part: &str) -> Result<Requirement, String> {
     let requirement = |key: &str, op: Op, values: Vec<String>| {
         let key = key.trim();
         if key.is_empty() || key.contains(|c: char| c.is_whitespace() || "()=!<>".contains(c)) {
-            return Err(format!("unable to parse requirement: {part:?}: the label's name is not valid"));
+            return Err(format!(
+                "unable to parse requirement: {part:?}: the label's name is not valid"
+            ));
         }
-        Ok(Requirement { key: key.to_owned(), op, values })
+        Ok(Requirement {
+            key: key.to_owned(),
+            op,
+            values,
+        })
     };
     if let Some(key) = part.strip_prefix('!') {
         return requirement(key, Op::Absent, Vec::new());
     }
     if let Some(open) = part.find('(') {
         let (head, list) = part.split_at(open);
-        let list = list.strip_prefix('(').and_then(|list| list.trim_end().strip_suffix(')'));
-        let list = list.ok_or_else(|| format!("unable to parse requirement: {part:?}: ')' is missing"))?;
-        let values: Vec<String> = list.split(',').map(|value| value.trim().to_owned()).collect();
+        let list = list
+            .strip_prefix('(')
+            .and_then(|list| list.trim_end().strip_suffix(')'));
+        let list =
+            list.ok_or_else(|| format!("unable to parse requirement: {part:?}: ')' is missing"))?;
+        let values: Vec<String> = list
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect();
         return match head.split_whitespace().collect::<Vec<_>>().as_slice() {
             [key, "in"] => requirement(key, Op::In, values),
             [key, "notin"] => requirement(key, Op::NotIn, values),
-            _ => Err(format!("unable to parse requirement: {part:?}: expected 'in' or 'notin'")),
+            _ => Err(format!(
+                "unable to parse requirement: {part:?}: expected 'in' or 'notin'"
+            )),
         };
     }
     for (sign, op) in [("!=", Op::NotIn), ("==", Op::In), ("=", Op::In)] {
@@ -151,7 +184,15 @@ fn parse_requirement(part: &str) -> Result<Requirement, String> {
             let limit = value.trim().parse().map_err(|_| {
                 format!("unable to parse requirement: {part:?}: the value must be an integer")
             })?;
-            return requirement(key, if greater { Op::Greater(limit) } else { Op::Less(limit) }, Vec::new());
+            return requirement(
+                key,
+                if greater {
+                    Op::Greater(limit)
+                } else {
+                    Op::Less(limit)
+                },
+                Vec::new(),
+            );
         }
     }
     requirement(part, Op::Exists, Vec::new())
@@ -178,7 +219,9 @@ impl FieldSelector {
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let (field, value, equal) = if let Some((field, value)) = part.split_once("!=") {
                 (field, value, false)
-            } else if let Some((field, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
+            } else if let Some((field, value)) =
+                part.split_once("==").or_else(|| part.split_once('='))
+            {
                 (field, value, true)
             } else {
                 return Err(ApiError::bad_request(format!(
@@ -191,7 +234,11 @@ impl FieldSelector {
             if !known {
                 return Err(ApiError::bad_request(unknown_field(field, kind)));
             }
-            requirements.push(FieldRequirement { field: field.to_owned(), value: value.trim().to_owned(), equal });
+            requirements.push(FieldRequirement {
+                field: field.to_owned(),
+                value: value.trim().to_owned(),
+                equal,
+            });
         }
         Ok(FieldSelector(requirements))
     }
@@ -202,7 +249,10 @@ impl FieldSelector {
 
     /// The name that the selector pins, if it does.
     pub fn pinned_name(&self) -> Option<&str> {
-        self.0.iter().find(|r| r.equal && r.field == "metadata.name").map(|r| r.value.as_str())
+        self.0
+            .iter()
+            .find(|r| r.equal && r.field == "metadata.name")
+            .map(|r| r.value.as_str())
     }
 
     pub fn matches(&self, object: &Stored) -> bool {
@@ -224,7 +274,9 @@ impl FieldSelector {
 fn unknown_field(field: &str, kind: &Kind) -> String {
     // Kinds with no fields of their own name the two that all have; the others only say what is wrong.
     if kind.selectable.is_empty() {
-        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        format!(
+            "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        )
     } else {
         format!("field label not supported: {field}")
     }
@@ -234,7 +286,12 @@ fn field_text(object: &Value, field: &str) -> String {
     if field == "source" {
         let component = crate::object::text(object, "/source/component");
         let reporting = crate::object::text(object, "/reportingComponent");
-        return if component.is_empty() { reporting } else { component }.to_owned();
+        return if component.is_empty() {
+            reporting
+        } else {
+            component
+        }
+        .to_owned();
     }
     let pointer = format!("/{}", field.replace('.', "/"));
     match object.pointer(&pointer) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::Ipv4Net;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -58,7 +58,10 @@ pub fn default_service_cidr() -> Ipv4Net {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cluster {cluster}: {source:#}")]
-    Cluster { cluster: String, source: anyhow::Error },
+    Cluster {
+        cluster: String,
+        source: anyhow::Error,
+    },
 }
 
 /// Starts clusters.
@@ -84,7 +87,9 @@ impl Server {
     /// When its folder cannot be used or its addresses are not free.
     pub async fn start(config: Config) -> Result<Handle, StartError> {
         let cluster = config.name.clone();
-        start(config).await.map_err(|source| StartError::Cluster { cluster, source })
+        start(config)
+            .await
+            .map_err(|source| StartError::Cluster { cluster, source })
     }
 }
 
@@ -102,7 +107,12 @@ impl Handle {
     /// The same for clients inside the network namespace.
     pub fn netns_kubeconfig(&self) -> Option<String> {
         let addr = self.netns_addr?;
-        Some(pki::kubeconfig(&self.name, &format!("https://{addr}"), &self.ca_pem, &self.token))
+        Some(pki::kubeconfig(
+            &self.name,
+            &format!("https://{addr}"),
+            &self.ca_pem,
+            &self.token,
+        ))
     }
 
     /// The administrator's bearer token.
@@ -119,7 +129,11 @@ impl Handle {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn client_certificate(&self, user: &str, groups: &[&str]) -> anyhow::Result<(String, String)> {
+    pub fn client_certificate(
+        &self,
+        user: &str,
+        groups: &[&str],
+    ) -> anyhow::Result<(String, String)> {
         self.authority.client_certificate(user, groups)
     }
 
@@ -136,8 +150,11 @@ impl Drop for Handle {
 }
 
 async fn start(config: Config) -> anyhow::Result<Handle> {
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("making {}", config.data_dir.display()))?;
-    let listener = TcpListener::bind(config.addr).await.with_context(|| format!("listening on {}", config.addr))?;
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("making {}", config.data_dir.display()))?;
+    let listener = TcpListener::bind(config.addr)
+        .await
+        .with_context(|| format!("listening on {}", config.addr))?;
     let addr = listener.local_addr()?;
     let inner = match &config.netns {
         None => None,
@@ -151,18 +168,30 @@ async fn start(config: Config) -> anyhow::Result<Handle> {
     let netns_addr = inner.as_ref().map(TcpListener::local_addr).transpose()?;
 
     let authority = pki::Authority::open(&config.data_dir, &config.name)?;
-    let mut ips = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), addr.ip(), IpAddr::V4(service_ip(&config.service_cidr))];
+    let mut ips = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        addr.ip(),
+        IpAddr::V4(service_ip(&config.service_cidr)),
+    ];
     ips.extend(netns_addr.map(|addr| addr.ip()));
     ips.sort_unstable();
     ips.dedup();
     let tls = TlsAcceptor::from(authority.server_config(&ips)?);
     let token = pki::admin_token(&config.data_dir)?;
-    let admin = User { username: "kubernetes-admin".into(), groups: vec![MASTERS.into()], ..User::default() };
+    let admin = User {
+        username: "kubernetes-admin".into(),
+        groups: vec![MASTERS.into()],
+        ..User::default()
+    };
     let mut tokens = config.tokens;
-    tokens.push(StaticToken { token: token.clone(), user: admin });
+    tokens.push(StaticToken {
+        token: token.clone(),
+        user: admin,
+    });
 
     let database = config.data_dir.join("objects.redb");
-    let disk = RedbDisk::open(&database).with_context(|| format!("opening {}", database.display()))?;
+    let disk =
+        RedbDisk::open(&database).with_context(|| format!("opening {}", database.display()))?;
     let (store, events) = Store::open(Box::new(disk), rules::services::claims_of)
         .with_context(|| format!("reading {}", database.display()))?;
     let (stop, stopping) = watch::channel(false);
@@ -174,19 +203,36 @@ async fn start(config: Config) -> anyhow::Result<Handle> {
         service_cidr: config.service_cidr,
         addr,
         netns_addr,
-        audiences: std::iter::once(Issuer::URL.to_owned()).chain(config.audiences).collect(),
+        audiences: std::iter::once(Issuer::URL.to_owned())
+            .chain(config.audiences)
+            .collect(),
         netns: config.netns.map(|(path, _)| path),
         stopping: stopping.clone(),
     }));
     load_service_account_key(&cluster, &config.data_dir)?;
-    keeper::bootstrap(&cluster).await.context("making the objects that every cluster has")?;
+    keeper::bootstrap(&cluster)
+        .await
+        .context("making the objects that every cluster has")?;
     tokio::spawn(keeper::run(cluster.clone(), events, stopping.clone()));
-    tokio::spawn(accept(listener, tls.clone(), cluster.clone(), stopping.clone()));
+    tokio::spawn(accept(
+        listener,
+        tls.clone(),
+        cluster.clone(),
+        stopping.clone(),
+    ));
     if let Some(inner) = inner {
         tokio::spawn(accept(inner, tls, cluster.clone(), stopping));
     }
     tracing::info!(cluster = %config.name, %addr, "the API server is ready");
-    Ok(Handle { name: config.name, addr, netns_addr, ca_pem: authority.pem.clone(), token, authority, stop })
+    Ok(Handle {
+        name: config.name,
+        addr,
+        netns_addr,
+        ca_pem: authority.pem.clone(),
+        token,
+        authority,
+        stop,
+    })
 }
 
 fn service_ip(cidr: &Ipv4Net) -> Ipv4Addr {
@@ -198,7 +244,10 @@ fn load_service_account_key(cluster: &Arc<Cluster>, dir: &std::path::Path) -> an
     let path = pki::service_account_key(dir);
     if path.exists() {
         let der = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        return cluster.issuer.load(&der).with_context(|| format!("{} is not usable", path.display()));
+        return cluster
+            .issuer
+            .load(&der)
+            .with_context(|| format!("{} is not usable", path.display()));
     }
     let cluster = cluster.clone();
     tokio::task::spawn_blocking(move || {
@@ -215,10 +264,17 @@ fn load_service_account_key(cluster: &Arc<Cluster>, dir: &std::path::Path) -> an
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take for the head of a request; as in the real server.
+const HEADERS: Duration = Duration::from_secs(32);
 /// A pause after an error of accepting, such as having no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, cluster: Arc<Cluster>, mut stopping: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    cluster: Arc<Cluster>,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -226,7 +282,12 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, cluster: Arc<Cluster>, 
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, tls.clone(), cluster.clone(), stopping.clone()));
+                tokio::spawn(connection(
+                    stream,
+                    tls.clone(),
+                    cluster.clone(),
+                    stopping.clone(),
+                ));
             }
             Err(error) => {
                 tracing::warn!(cluster = %cluster.name, "accepting a connection: {error}");
@@ -236,7 +297,12 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, cluster: Arc<Cluster>, 
     }
 }
 
-async fn connection(stream: TcpStream, tls: TlsAcceptor, cluster: Arc<Cluster>, mut stopping: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    cluster: Arc<Cluster>,
+    mut stopping: watch::Receiver<bool>,
+) {
     // Small answers should not wait for more; failing to say so costs only latency.
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
@@ -247,14 +313,30 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, cluster: Arc<Cluster>, 
         }
         Err(_) => return,
     };
-    let certificate: Option<Arc<[u8]>> =
-        stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.as_ref().into());
+    let certificate: Option<Arc<[u8]>> = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|leaf| leaf.as_ref().into());
     let service = service_fn(move |request| {
         let (cluster, certificate) = (cluster.clone(), certificate.clone());
-        async move { Ok::<_, std::convert::Infallible>(api::handle(&cluster, certificate.as_deref(), request).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(
+                api::handle(&cluster, certificate.as_deref(), request).await,
+            )
+        }
     });
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    builder.http2().max_concurrent_streams(1000).initial_stream_window_size(1 << 20);
+    // Whoever is slow to ask holds a connection, but not for ever.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS);
+    builder
+        .http2()
+        .max_concurrent_streams(1000)
+        .initial_stream_window_size(1 << 20);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

@@ -21,7 +21,13 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { code, reason, message: message.into(), details: Value::Null, retry_after: None }
+        ApiError {
+            code,
+            reason,
+            message: message.into(),
+            details: Value::Null,
+            retry_after: None,
+        }
     }
 
     fn with(mut self, details: Value) -> ApiError {
@@ -36,7 +42,12 @@ impl ApiError {
     pub fn internal(message: impl Into<String>) -> ApiError {
         let message = message.into();
         let details = json!({"causes": [{"message": message}]});
-        ApiError::new(500, "InternalError", format!("Internal error occurred: {message}")).with(details)
+        ApiError::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        )
+        .with(details)
     }
 
     pub fn unauthorized() -> ApiError {
@@ -45,7 +56,12 @@ impl ApiError {
 
     /// The path names no resource that is served.
     pub fn no_such_resource() -> ApiError {
-        ApiError::new(404, "NotFound", "the server could not find the requested resource").with(json!({}))
+        ApiError::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .with(json!({}))
     }
 
     pub fn not_found(kind: &Kind, name: &str) -> ApiError {
@@ -66,13 +82,19 @@ impl ApiError {
     /// Optimistic locking failed.
     pub fn conflict(kind: &Kind, name: &str) -> ApiError {
         let what = "the object has been modified; please apply your changes to the latest version and try again";
-        let message = format!("Operation cannot be fulfilled on {} {name:?}: {what}", kind.qualified_resource());
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: {what}",
+            kind.qualified_resource()
+        );
         ApiError::new(409, "Conflict", message).with(details(&kind.group, &kind.plural, name))
     }
 
     /// A conflict for another reason, such as a precondition that does not hold; named by kind as the real server does.
     pub fn conflict_because(kind: &Kind, name: &str, why: &str) -> ApiError {
-        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.qualified_kind());
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: {why}",
+            kind.qualified_kind()
+        );
         ApiError::new(409, "Conflict", message).with(details(&kind.group, &kind.kind, name))
     }
 
@@ -82,7 +104,11 @@ impl ApiError {
 
     /// An invalid object of a kind that is not in the table, such as options.
     pub fn invalid_as(group: &str, kind: &str, name: &str, problems: &[Invalid]) -> ApiError {
-        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let qualified = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
         let message = format!("{qualified} {name:?} is invalid: {}", summary(problems));
         let mut details = details(group, kind, name);
         let causes: Vec<Value> = problems
@@ -97,7 +123,12 @@ impl ApiError {
 
     /// A request of the right form that the server rejects wholly, such as a JSON patch whose test fails.
     pub fn unprocessable() -> ApiError {
-        ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request").with(json!({}))
+        ApiError::new(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        )
+        .with(json!({}))
     }
 
     pub fn forbidden(kind: &Kind, name: &str, why: &str) -> ApiError {
@@ -105,14 +136,24 @@ impl ApiError {
     }
 
     pub fn forbidden_resource(group: &str, plural: &str, name: &str, why: &str) -> ApiError {
-        let qualified = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
-        let name_part = if name.is_empty() { String::new() } else { format!(" {name:?}") };
+        let qualified = if group.is_empty() {
+            plural.to_owned()
+        } else {
+            format!("{plural}.{group}")
+        };
+        let name_part = if name.is_empty() {
+            String::new()
+        } else {
+            format!(" {name:?}")
+        };
         let message = format!("{qualified}{name_part} is forbidden: {why}");
         ApiError::new(403, "Forbidden", message).with(details(group, plural, name))
     }
 
     pub fn namespace_terminating(kind: &Kind, namespace: &str, name: &str) -> ApiError {
-        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let why = format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        );
         let mut error = ApiError::forbidden(kind, name, &why);
         error.details["causes"] = json!([{
             "reason": "NamespaceTerminating",
@@ -143,7 +184,8 @@ impl ApiError {
 
     pub fn revision_too_large(asked: u64, current: u64) -> ApiError {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
-        let causes = json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
+        let causes =
+            json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
         let mut error = ApiError::new(504, "Timeout", message)
             .with(json!({"causes": causes, "retryAfterSeconds": 1}));
         error.retry_after = Some(1);
@@ -161,7 +203,9 @@ impl ApiError {
             WriteError::Exists => ApiError::already_exists(kind, name),
             WriteError::Stale => ApiError::conflict(kind, name),
             WriteError::NamespaceMissing => ApiError::namespace_not_found(namespace),
-            WriteError::NamespaceTerminating => ApiError::namespace_terminating(kind, namespace, name),
+            WriteError::NamespaceTerminating => {
+                ApiError::namespace_terminating(kind, namespace, name)
+            }
             other => ApiError::internal(other.to_string()),
         }
     }
@@ -191,7 +235,8 @@ fn details(group: &str, kind: &str, name: &str) -> Value {
 
 /// The `Status` of a success that has no object to show.
 pub fn success(code: Option<u16>, details: Value) -> Value {
-    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    let mut status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
     if let Some(code) = code {
         status["code"] = code.into();
     }

@@ -35,7 +35,12 @@ pub struct Target {
 #[derive(Debug, Clone)]
 enum Place {
     Url(String),
-    Service { namespace: String, name: String, path: String, port: u16 },
+    Service {
+        namespace: String,
+        name: String,
+        path: String,
+        port: u16,
+    },
 }
 
 impl Target {
@@ -47,12 +52,20 @@ impl Target {
                 namespace: text(service, "/namespace").to_owned(),
                 name: text(service, "/name").to_owned(),
                 path: text(service, "/path").to_owned(),
-                port: service["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(443),
+                port: service["port"]
+                    .as_u64()
+                    .and_then(|port| u16::try_from(port).ok())
+                    .unwrap_or(443),
             }
         } else {
             Place::Url(text(config, "/url").to_owned())
         };
-        Target { place, ca: STANDARD.decode(text(config, "/caBundle")).unwrap_or_default() }
+        Target {
+            place,
+            ca: STANDARD
+                .decode(text(config, "/caBundle"))
+                .unwrap_or_default(),
+        }
     }
 }
 
@@ -69,13 +82,33 @@ struct Destination {
 ///
 /// # Errors
 /// Says what went wrong, as people read it in the refused request.
-pub async fn post(cluster: &Arc<Cluster>, target: &Target, timeout: Duration, body: String) -> Result<Bytes, String> {
+pub async fn post(
+    cluster: &Arc<Cluster>,
+    target: &Target,
+    timeout: Duration,
+    body: String,
+) -> Result<Bytes, String> {
     let destination = match &target.place {
         Place::Url(url) => by_url(url).await?,
-        Place::Service { namespace, name, path, port } => by_service(cluster, namespace, name, path, *port)?,
+        Place::Service {
+            namespace,
+            name,
+            path,
+            port,
+        } => by_service(cluster, namespace, name, path, *port)?,
     };
-    let url = format!("https://{}{}?timeout={}s", destination.host, destination.path, timeout.as_secs());
-    match tokio::time::timeout(timeout, exchange(cluster, target, &destination, timeout, body)).await {
+    let url = format!(
+        "https://{}{}?timeout={}s",
+        destination.host,
+        destination.path,
+        timeout.as_secs()
+    );
+    match tokio::time::timeout(
+        timeout,
+        exchange(cluster, target, &destination, timeout, body),
+    )
+    .await
+    {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(why)) => Err(format!("Post {url:?}: {why}")),
         Err(_) => Err(format!("Post {url:?}: context deadline exceeded")),
@@ -83,13 +116,20 @@ pub async fn post(cluster: &Arc<Cluster>, target: &Target, timeout: Duration, bo
 }
 
 async fn by_url(url: &str) -> Result<Destination, String> {
-    let uri: Uri = url.parse().map_err(|error| format!("the url {url:?} cannot be read: {error}"))?;
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| format!("the url {url:?} cannot be read: {error}"))?;
     if uri.scheme_str() != Some("https") {
         return Err(format!("the url {url:?} is not https"));
     }
-    let host = uri.host().ok_or_else(|| format!("the url {url:?} has no host"))?;
+    let host = uri
+        .host()
+        .ok_or_else(|| format!("the url {url:?} has no host"))?;
     let port = uri.port_u16().unwrap_or(443);
-    let server_name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let server_name = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     let addresses = tokio::net::lookup_host((server_name.as_str(), port))
         .await
         .map_err(|error| format!("dial tcp: lookup {host}: {error}"))?;
@@ -102,11 +142,26 @@ async fn by_url(url: &str) -> Result<Destination, String> {
     })
 }
 
-fn by_service(cluster: &Cluster, namespace: &str, name: &str, path: &str, port: u16) -> Result<Destination, String> {
-    let service = cluster.store.get(&ResourceId::new("services", ""), &Key::new(namespace, name));
-    let service = service.ok_or_else(|| format!("service {name:?} not found"))?.value();
-    let entry = service["spec"]["ports"].as_array().into_iter().flatten().find(|entry| entry["port"] == port);
-    let entry = entry.ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
+fn by_service(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    path: &str,
+    port: u16,
+) -> Result<Destination, String> {
+    let service = cluster
+        .store
+        .get(&ResourceId::new("services", ""), &Key::new(namespace, name));
+    let service = service
+        .ok_or_else(|| format!("service {name:?} not found"))?
+        .value();
+    let entry = service["spec"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|entry| entry["port"] == port);
+    let entry =
+        entry.ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
     let address = text(&service, "/spec/clusterIP").parse::<IpAddr>();
     let addresses = match (address, &cluster.netns) {
         (Ok(ip), Some(_)) => vec![SocketAddr::new(ip, port)],
@@ -117,13 +172,25 @@ fn by_service(cluster: &Cluster, namespace: &str, name: &str, path: &str, port: 
         return Err(format!("no endpoints available for service {name:?}"));
     }
     let host = format!("{name}.{namespace}.svc");
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Ok(Destination { addresses, host: format!("{host}:{port}"), server_name: host, path, inside: true })
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
+    Ok(Destination {
+        addresses,
+        host: format!("{host}:{port}"),
+        server_name: host,
+        path,
+        inside: true,
+    })
 }
 
 /// The ready endpoints of one port of a Service.
 fn endpoints(cluster: &Cluster, namespace: &str, name: &str, port_name: &str) -> Vec<SocketAddr> {
-    let (slices, _) = cluster.store.read(&ResourceId::new("endpointslices", "discovery.k8s.io"));
+    let (slices, _) = cluster
+        .store
+        .read(&ResourceId::new("endpointslices", "discovery.k8s.io"));
     let mut found = Vec::new();
     for slice in slices.iter(Some(namespace)) {
         if slice.label("kubernetes.io/service-name") != Some(name) {
@@ -131,14 +198,23 @@ fn endpoints(cluster: &Cluster, namespace: &str, name: &str, port_name: &str) ->
         }
         let slice = slice.value();
         let ports = slice["ports"].as_array().into_iter().flatten();
-        let port = ports.filter(|port| text(port, "/name") == port_name).find_map(|port| port["port"].as_u64());
-        let Some(port) = port.and_then(|port| u16::try_from(port).ok()) else { continue };
+        let port = ports
+            .filter(|port| text(port, "/name") == port_name)
+            .find_map(|port| port["port"].as_u64());
+        let Some(port) = port.and_then(|port| u16::try_from(port).ok()) else {
+            continue;
+        };
         for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
             if endpoint.pointer("/conditions/ready") == Some(&Value::Bool(false)) {
                 continue;
             }
             let addresses = crate::object::strings(endpoint.get("addresses"));
-            found.extend(addresses.into_iter().filter_map(|ip| ip.parse().ok()).map(|ip| SocketAddr::new(ip, port)));
+            found.extend(
+                addresses
+                    .into_iter()
+                    .filter_map(|ip| ip.parse().ok())
+                    .map(|ip| SocketAddr::new(ip, port)),
+            );
         }
     }
     found
@@ -151,7 +227,11 @@ async fn exchange(
     timeout: Duration,
     body: String,
 ) -> Result<Bytes, String> {
-    let netns = if destination.inside { cluster.netns.clone() } else { None };
+    let netns = if destination.inside {
+        cluster.netns.clone()
+    } else {
+        None
+    };
     let mut failure = "no address".to_owned();
     let mut connected = None;
     for &address in &destination.addresses {
@@ -167,7 +247,10 @@ async fn exchange(
     let name = ServerName::try_from(destination.server_name.clone())
         .map_err(|error| format!("{:?} is no server name: {error}", destination.server_name))?;
     let config = Arc::new(tls_config(&target.ca)?);
-    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| format!("tls: {error}"))?;
+    let stream = TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|error| format!("tls: {error}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
@@ -175,14 +258,21 @@ async fn exchange(
         // The exchange below tells of a connection that breaks.
         let _ = connection.await;
     });
-    let request = HttpRequest::post(format!("{}?timeout={}s", destination.path, timeout.as_secs()))
-        .header(header::HOST, &destination.host)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::ACCEPT, "application/json")
-        .header(header::USER_AGENT, "kube-apiserver-admission")
-        .body(Full::new(Bytes::from(body)))
+    let request = HttpRequest::post(format!(
+        "{}?timeout={}s",
+        destination.path,
+        timeout.as_secs()
+    ))
+    .header(header::HOST, &destination.host)
+    .header(header::CONTENT_TYPE, "application/json")
+    .header(header::ACCEPT, "application/json")
+    .header(header::USER_AGENT, "kube-apiserver-admission")
+    .body(Full::new(Bytes::from(body)))
+    .map_err(|error| error.to_string())?;
+    let answer = sender
+        .send_request(request)
+        .await
         .map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
     let status = answer.status();
     let bytes = Limited::new(answer.into_body(), ANSWER_LIMIT)
         .collect()
@@ -199,10 +289,13 @@ fn tls_config(ca: &[u8]) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca) {
         let certificate = certificate.map_err(|error| format!("caBundle: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("caBundle: {error}"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("caBundle: {error}"))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

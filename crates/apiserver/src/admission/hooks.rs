@@ -40,7 +40,12 @@ pub fn read(configurations: &Volume) -> Vec<Hook> {
                 target: Target::read(&webhook["clientConfig"]),
                 about: Match::read(webhook, "rules", &webhook["matchConditions"]),
                 fail: text(webhook, "/failurePolicy") != "Ignore",
-                timeout: Duration::from_secs(webhook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30)),
+                timeout: Duration::from_secs(
+                    webhook["timeoutSeconds"]
+                        .as_u64()
+                        .unwrap_or(10)
+                        .clamp(1, 30),
+                ),
                 reinvoke: text(webhook, "/reinvocationPolicy") == "IfNeeded",
                 side_effects: !matches!(text(webhook, "/sideEffects"), "None" | "NoneOnDryRun"),
                 mutating,
@@ -55,8 +60,14 @@ impl Hook {
     ///
     /// # Errors
     /// Its refusal, or its failure if it must not fail.
-    pub async fn run(&self, attributes: &mut Attributes<'_>, warnings: &mut Vec<String>) -> Result<bool, ApiError> {
-        let Some(shown) = self.about.shown(attributes) else { return Ok(false) };
+    pub async fn run(
+        &self,
+        attributes: &mut Attributes<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<bool, ApiError> {
+        let Some(shown) = self.about.shown(attributes) else {
+            return Ok(false);
+        };
         if attributes.review.dry_run && self.side_effects {
             let message = format!("admission webhook {:?} does not support dry run", self.name);
             return Err(ApiError::bad_request(message));
@@ -68,9 +79,10 @@ impl Hook {
                 Ok(true)
             }
             Ok(Verdict::Denied(error)) => Err(error),
-            Err(why) if self.fail => {
-                Err(ApiError::internal(format!("failed calling webhook {:?}: {why}", self.name)))
-            }
+            Err(why) if self.fail => Err(ApiError::internal(format!(
+                "failed calling webhook {:?}: {why}",
+                self.name
+            ))),
             Err(why) => {
                 tracing::warn!(webhook = %self.name, "failed open: {why}");
                 Ok(true)
@@ -92,16 +104,25 @@ impl Hook {
         let answer = post(cluster, &self.target, self.timeout, body.to_string())
             .await
             .map_err(|why| format!("failed to call webhook: {why}"))?;
-        let answer: Value =
-            serde_json::from_slice(&answer).map_err(|error| format!("received invalid webhook response: {error}"))?;
+        let answer: Value = serde_json::from_slice(&answer)
+            .map_err(|error| format!("received invalid webhook response: {error}"))?;
         let response = &answer["response"];
         if answer["kind"] != "AdmissionReview" || response.is_null() {
-            return Err("received invalid webhook response: no AdmissionReview with a response".into());
+            return Err(
+                "received invalid webhook response: no AdmissionReview with a response".into(),
+            );
         }
         if response["uid"] != uid.as_str() {
-            return Err(format!("received invalid webhook response: expected response.uid={uid:?}, got {}", response["uid"]));
+            return Err(format!(
+                "received invalid webhook response: expected response.uid={uid:?}, got {}",
+                response["uid"]
+            ));
         }
-        warnings.extend(strings(response.get("warnings")).into_iter().map(str::to_owned));
+        warnings.extend(
+            strings(response.get("warnings"))
+                .into_iter()
+                .map(str::to_owned),
+        );
         if response["allowed"] != true {
             return Ok(Verdict::Denied(self.denied(&response["status"])));
         }
@@ -109,15 +130,20 @@ impl Hook {
         if patch.is_empty() || !self.mutating {
             return Ok(Verdict::Allowed);
         }
-        let Some(object) = &attributes.object else { return Ok(Verdict::Allowed) };
+        let Some(object) = &attributes.object else {
+            return Ok(Verdict::Allowed);
+        };
         if text(response, "/patchType") != "JSONPatch" {
             return Err(format!("unsupported patch type {}", response["patchType"]));
         }
-        let patch = STANDARD.decode(patch).map_err(|error| format!("the patch is not base64: {error}"))?;
-        let patch: json_patch::Patch =
-            serde_json::from_slice(&patch).map_err(|error| format!("the patch cannot be read: {error}"))?;
+        let patch = STANDARD
+            .decode(patch)
+            .map_err(|error| format!("the patch is not base64: {error}"))?;
+        let patch: json_patch::Patch = serde_json::from_slice(&patch)
+            .map_err(|error| format!("the patch cannot be read: {error}"))?;
         let mut changed = show(object);
-        json_patch::patch(&mut changed, &patch).map_err(|error| format!("the patch cannot be applied: {error}"))?;
+        json_patch::patch(&mut changed, &patch)
+            .map_err(|error| format!("the patch cannot be applied: {error}"))?;
         unshow(&kind, &mut changed);
         kind.prune(&mut changed);
         Ok(Verdict::Changed(changed))
@@ -130,7 +156,10 @@ impl Hook {
             ("", reason) => format!("{by}: {reason}"),
             (message, _) => format!("{by}: {message}"),
         };
-        let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).filter(|code| *code >= 400);
+        let code = status["code"]
+            .as_u64()
+            .and_then(|code| u16::try_from(code).ok())
+            .filter(|code| *code >= 400);
         let reason = match text(status, "/reason") {
             "Forbidden" => "Forbidden",
             "Invalid" => "Invalid",
@@ -163,7 +192,10 @@ fn show(kind: &Kind, object: &Value, shown: &Shown) -> Value {
     if kind.custom.is_some()
         && let Some(fields) = object.as_object_mut()
     {
-        fields.insert("apiVersion".into(), api_version(&shown.group, &shown.version).into());
+        fields.insert(
+            "apiVersion".into(),
+            api_version(&shown.group, &shown.version).into(),
+        );
     }
     object
 }
@@ -177,7 +209,12 @@ fn unshow(kind: &Kind, object: &mut Value) {
 }
 
 /// An `AdmissionReview` request.
-fn review(attributes: &Attributes<'_>, shown: &Shown, uid: &str, show: &dyn Fn(&Value) -> Value) -> Value {
+fn review(
+    attributes: &Attributes<'_>,
+    shown: &Shown,
+    uid: &str,
+    show: &dyn Fn(&Value) -> Value,
+) -> Value {
     let request = attributes.request;
     let kind = &request.kind;
     let (group, version) = if kind.custom.is_some() {
@@ -200,7 +237,14 @@ fn review(attributes: &Attributes<'_>, shown: &Shown, uid: &str, show: &dyn Fn(&
     });
     for (field, value) in [
         ("name", attributes.name.as_str()),
-        ("namespace", if kind.is("namespaces") { attributes.name.as_str() } else { request.namespace.as_str() }),
+        (
+            "namespace",
+            if kind.is("namespaces") {
+                attributes.name.as_str()
+            } else {
+                request.namespace.as_str()
+            },
+        ),
         ("subResource", attributes.review.subresource),
         ("requestSubResource", attributes.review.subresource),
     ] {

@@ -45,7 +45,9 @@ pub struct Hooks {
 impl Hooks {
     /// Reads the four kinds in the order of [`SOURCES`].
     pub fn new(sources: &[Arc<Volume>]) -> Hooks {
-        let [mutating, validating, policies, bindings] = sources else { return Hooks::default() };
+        let [mutating, validating, policies, bindings] = sources else {
+            return Hooks::default();
+        };
         Hooks {
             mutating: hooks::read(mutating),
             validating: hooks::read(validating),
@@ -66,18 +68,36 @@ pub(crate) struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    fn new(request: &'a Request<'a>, review: &'a Review, object: Option<Value>, old: Option<&'a Value>) -> Attributes<'a> {
+    fn new(
+        request: &'a Request<'a>,
+        review: &'a Review,
+        object: Option<Value>,
+        old: Option<&'a Value>,
+    ) -> Attributes<'a> {
         let shown = object.as_ref().or(old);
-        let name = shown.map(|object| meta(object, "name")).filter(|name| !name.is_empty());
+        let name = shown
+            .map(|object| meta(object, "name"))
+            .filter(|name| !name.is_empty());
         let name = name.unwrap_or(&request.name).to_owned();
         let namespace = if request.kind.is("namespaces") {
             shown.cloned().unwrap_or_default()
         } else if request.kind.namespaced() {
-            request.cluster.namespace(&request.namespace).map(|stored| stored.value()).unwrap_or_default()
+            request
+                .cluster
+                .namespace(&request.namespace)
+                .map(|stored| stored.value())
+                .unwrap_or_default()
         } else {
             Value::Null
         };
-        Attributes { request, review, name, object, old, namespace }
+        Attributes {
+            request,
+            review,
+            name,
+            object,
+            old,
+            namespace,
+        }
     }
 
     fn options(&self) -> Value {
@@ -110,7 +130,8 @@ pub async fn mutate(
     old: Option<&Value>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Value>, ApiError> {
-    let is_new_pod = request.kind.is("pods") && review.operation == "CREATE" && review.subresource.is_empty();
+    let is_new_pod =
+        request.kind.is("pods") && review.operation == "CREATE" && review.subresource.is_empty();
     if let Some(pod) = &mut object
         && is_new_pod
     {

@@ -44,12 +44,16 @@ impl Policies {
     }
 
     pub fn read(policies: &Volume, bindings: &Volume) -> Policies {
-        let policies: BTreeMap<String, Value> =
-            policies.iter(None).map(|stored| (stored.key.name.to_string(), stored.value())).collect();
+        let policies: BTreeMap<String, Value> = policies
+            .iter(None)
+            .map(|stored| (stored.key.name.to_string(), stored.value()))
+            .collect();
         let mut bound = Vec::new();
         for stored in bindings.iter(None) {
             let binding = stored.value();
-            let Some(policy) = policies.get(text(&binding, "/spec/policyName")) else { continue };
+            let Some(policy) = policies.get(text(&binding, "/spec/policyName")) else {
+                continue;
+            };
             let spec = &policy["spec"];
             let actions = strings(binding.pointer("/spec/validationActions"));
             let kind = &spec["paramKind"];
@@ -57,18 +61,30 @@ impl Policies {
             bound.push(Bound {
                 policy: meta(policy, "name").to_owned(),
                 binding: meta(&binding, "name").to_owned(),
-                about: Match::read(&spec["matchConstraints"], "resourceRules", &spec["matchConditions"]),
+                about: Match::read(
+                    &spec["matchConstraints"],
+                    "resourceRules",
+                    &spec["matchConditions"],
+                ),
                 narrowed: narrowing["resourceRules"]
                     .as_array()
                     .is_some_and(|rules| !rules.is_empty())
                     .then(|| Match::read(narrowing, "resourceRules", &Value::Null)),
-                validations: spec["validations"].as_array().into_iter().flatten().map(Validation::read).collect(),
+                validations: spec["validations"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(Validation::read)
+                    .collect(),
                 fail: text(spec, "/failurePolicy") != "Ignore",
                 deny: actions.contains(&"Deny"),
                 warn: actions.contains(&"Warn"),
-                param_kind: kind
-                    .is_object()
-                    .then(|| (text(kind, "/apiVersion").to_owned(), text(kind, "/kind").to_owned())),
+                param_kind: kind.is_object().then(|| {
+                    (
+                        text(kind, "/apiVersion").to_owned(),
+                        text(kind, "/kind").to_owned(),
+                    )
+                }),
                 param_ref: binding["spec"]["paramRef"].clone(),
             });
         }
@@ -79,10 +95,17 @@ impl Policies {
     ///
     /// # Errors
     /// The first denial.
-    pub fn validate(&self, attributes: &Attributes<'_>, warnings: &mut Vec<String>) -> Result<(), ApiError> {
+    pub fn validate(
+        &self,
+        attributes: &Attributes<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ApiError> {
         for bound in &self.bound {
             let about = bound.about.shown(attributes).is_some()
-                && bound.narrowed.as_ref().is_none_or(|narrowed| narrowed.shown(attributes).is_some());
+                && bound
+                    .narrowed
+                    .as_ref()
+                    .is_none_or(|narrowed| narrowed.shown(attributes).is_some());
             if about {
                 bound.validate(attributes, warnings)?;
             }
@@ -97,7 +120,8 @@ impl Validation {
         let expression = text(validation, "/expression").to_owned();
         Validation {
             expression: VapExpression {
-                message: optional("message").or_else(|| Some(format!("failed expression: {}", expression.trim()))),
+                message: optional("message")
+                    .or_else(|| Some(format!("failed expression: {}", expression.trim()))),
                 message_expression: optional("messageExpression"),
                 expression,
             },
@@ -107,11 +131,17 @@ impl Validation {
 }
 
 impl Bound {
-    fn validate(&self, attributes: &Attributes<'_>, warnings: &mut Vec<String>) -> Result<(), ApiError> {
+    fn validate(
+        &self,
+        attributes: &Attributes<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ApiError> {
         let evaluator = evaluator(attributes, self.params(attributes));
         for validation in &self.validations {
             let results = evaluator.evaluate(std::slice::from_ref(&validation.expression));
-            let Some(failed) = results.iter().find(|result| !result.passed) else { continue };
+            let Some(failed) = results.iter().find(|result| !result.passed) else {
+                continue;
+            };
             let why = failed.message.clone().unwrap_or_default();
             // A rule that cannot be evaluated is told in words of its own.
             let broken = validation.expression.message_expression.is_none()
@@ -124,7 +154,10 @@ impl Bound {
                 self.policy, self.binding
             );
             if self.warn {
-                let text = format!("Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {why}", self.policy, self.binding);
+                let text = format!(
+                    "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {why}",
+                    self.policy, self.binding
+                );
                 warnings.push(text);
             }
             if self.deny {
@@ -146,7 +179,10 @@ impl Bound {
             (true, "") => request.namespace.as_str(),
             (true, namespace) => namespace,
         };
-        let stored = request.cluster.store.get(&kind.resource, &Key::new(namespace, text(&self.param_ref, "/name")));
+        let stored = request.cluster.store.get(
+            &kind.resource,
+            &Key::new(namespace, text(&self.param_ref, "/name")),
+        );
         Some(stored.map(|stored| stored.value()).unwrap_or_default())
     }
 }

@@ -1,6 +1,8 @@
 //! Which requests a webhook or policy is about: rules, selectors and conditions.
 
-use kube_cel::{AdmissionRequest, GroupVersionKind, GroupVersionResource, VapEvaluator, VapExpression};
+use kube_cel::{
+    AdmissionRequest, GroupVersionKind, GroupVersionResource, VapEvaluator, VapExpression,
+};
 use serde_json::Value;
 
 use super::Attributes;
@@ -38,7 +40,10 @@ pub struct Shown {
 
 fn read_rules(rules: &Value) -> Vec<Rule> {
     let list = |rule: &Value, field: &str| -> Vec<String> {
-        strings(rule.get(field)).into_iter().map(str::to_owned).collect()
+        strings(rule.get(field))
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     };
     let rules = rules.as_array().into_iter().flatten();
     rules
@@ -81,13 +86,22 @@ impl Match {
         let mut candidates = vec![(kind.group.to_string(), kind.version.to_string())];
         if self.equivalent {
             let catalog = attributes.request.cluster.catalog.load();
-            let others = catalog.kinds().filter(|other| other.resource == kind.resource);
-            candidates.extend(others.map(|other| (other.group.to_string(), other.version.to_string())));
+            let others = catalog
+                .kinds()
+                .filter(|other| other.resource == kind.resource);
+            candidates
+                .extend(others.map(|other| (other.group.to_string(), other.version.to_string())));
         }
-        let (group, version) = candidates
-            .into_iter()
-            .find(|(group, version)| self.rules.iter().any(|rule| rule.covers(attributes, group, version)))?;
-        if self.excluded.iter().any(|rule| rule.covers(attributes, &group, &version)) {
+        let (group, version) = candidates.into_iter().find(|(group, version)| {
+            self.rules
+                .iter()
+                .any(|rule| rule.covers(attributes, group, version))
+        })?;
+        if self
+            .excluded
+            .iter()
+            .any(|rule| rule.covers(attributes, &group, &version))
+        {
             return None;
         }
         let selected = self.selects(attributes) && self.conditions_hold(attributes);
@@ -98,22 +112,31 @@ impl Match {
         let labels = |object: &Value| object.pointer("/metadata/labels").cloned();
         // Objects outside namespaces are never left out by a namespace's labels.
         let namespace = attributes.namespace.is_null()
-            || self.namespaces.matches_labels(labels(&attributes.namespace).as_ref());
+            || self
+                .namespaces
+                .matches_labels(labels(&attributes.namespace).as_ref());
         let object = |object: Option<&Value>| {
             object.is_some_and(|object| self.objects.matches_labels(labels(object).as_ref()))
         };
-        namespace && (self.objects.is_empty() || object(attributes.object.as_ref()) || object(attributes.old))
+        namespace
+            && (self.objects.is_empty()
+                || object(attributes.object.as_ref())
+                || object(attributes.old))
     }
 
     fn conditions_hold(&self, attributes: &Attributes<'_>) -> bool {
         self.conditions.is_empty()
-            || evaluator(attributes, None).evaluate(&self.conditions).iter().all(|result| result.passed)
+            || evaluator(attributes, None)
+                .evaluate(&self.conditions)
+                .iter()
+                .all(|result| result.passed)
     }
 }
 
 impl Rule {
     fn covers(&self, attributes: &Attributes<'_>, group: &str, version: &str) -> bool {
-        let has = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
+        let has =
+            |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
         let kind = &attributes.request.kind;
         let scope = match self.scope.as_str() {
             "Namespaced" => kind.namespaced(),
@@ -165,5 +188,7 @@ pub fn evaluator(attributes: &Attributes<'_>, params: Option<Value>) -> VapEvalu
     if let Some(params) = params {
         builder = builder.params(params);
     }
-    builder.namespace_object(attributes.namespace.clone()).build()
+    builder
+        .namespace_object(attributes.namespace.clone())
+        .build()
 }

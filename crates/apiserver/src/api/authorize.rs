@@ -15,13 +15,24 @@ use crate::status::ApiError;
 ///
 /// # Errors
 /// 401 for credentials that are not valid.
-pub fn authenticate(cluster: &Cluster, certificate: Option<&[u8]>, headers: &HeaderMap) -> Result<User, ApiError> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let bearer = authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+pub fn authenticate(
+    cluster: &Cluster,
+    certificate: Option<&[u8]>,
+    headers: &HeaderMap,
+) -> Result<User, ApiError> {
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let bearer = authorization
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     if let Some(user) = certificate.and_then(auth::certificate_user) {
         return Ok(user);
     }
-    let Some((_, token)) = bearer else { return Ok(User::anonymous()) };
+    let Some((_, token)) = bearer else {
+        return Ok(User::anonymous());
+    };
     let token = token.trim();
     if token.is_empty() {
         return Ok(User::anonymous());
@@ -30,7 +41,12 @@ pub fn authenticate(cluster: &Cluster, certificate: Option<&[u8]>, headers: &Hea
         return Ok(user);
     }
     auth::account(&cluster.store, &cluster.issuer, token, cluster.unix_now())
-        .filter(|account| account.audiences.iter().any(|audience| cluster.audiences.contains(audience)))
+        .filter(|account| {
+            account
+                .audiences
+                .iter()
+                .any(|audience| cluster.audiences.contains(audience))
+        })
         .map(|account| account.user)
         .ok_or_else(ApiError::unauthorized)
 }
@@ -40,10 +56,18 @@ pub fn authenticate(cluster: &Cluster, certificate: Option<&[u8]>, headers: &Hea
 /// # Errors
 /// 403 when the caller may not.
 pub fn impersonate(cluster: &Cluster, user: User, headers: &HeaderMap) -> Result<User, ApiError> {
-    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     let name = value("impersonate-user");
-    let groups: Vec<&str> =
-        headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok()).collect();
+    let groups: Vec<&str> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     let extra = headers.iter().filter_map(|(name, value)| {
         let key = name.as_str().strip_prefix("impersonate-extra-")?;
         Some((key.to_owned(), value.to_str().ok()?.to_owned()))
@@ -54,24 +78,47 @@ pub fn impersonate(cluster: &Cluster, user: User, headers: &HeaderMap) -> Result
         if groups.is_empty() && extra.is_empty() && uid.is_empty() {
             return Ok(user);
         }
-        return Err(ApiError::internal("requested impersonation of groups without a user"));
+        return Err(ApiError::internal(
+            "requested impersonation of groups without a user",
+        ));
     }
     let may = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        let attributes =
-            Attributes { verb: "impersonate", group, resource, subresource, namespace, name, path: None };
+        let attributes = Attributes {
+            verb: "impersonate",
+            group,
+            resource,
+            subresource,
+            namespace,
+            name,
+            path: None,
+        };
         if cluster.policy().allows(&user, &attributes).is_some() {
             Ok(())
         } else {
-            Err(ApiError::forbidden_resource(group, resource, name, &attributes.refusal(&user)))
+            Err(ApiError::forbidden_resource(
+                group,
+                resource,
+                name,
+                &attributes.refusal(&user),
+            ))
         }
     };
-    let mut other = User { username: name.into(), uid: uid.into(), ..User::default() };
-    match name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
+    let mut other = User {
+        username: name.into(),
+        uid: uid.into(),
+        ..User::default()
+    };
+    match name
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|rest| rest.split_once(':'))
+    {
         Some((namespace, account)) => {
             may("", "serviceaccounts", "", namespace, account)?;
             if groups.is_empty() {
-                other.groups =
-                    vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
+                other.groups = vec![
+                    "system:serviceaccounts".into(),
+                    format!("system:serviceaccounts:{namespace}"),
+                ];
             }
         }
         None => may("", "users", "", "", name)?,
@@ -97,7 +144,9 @@ pub fn impersonate(cluster: &Cluster, user: User, headers: &HeaderMap) -> Result
 fn verb(call: &Call, path: &ResourcePath) -> &'static str {
     let collection = path.name.is_empty();
     match call.method {
-        Method::GET | Method::HEAD if path.watch_prefix || (call.query.flag("watch") && path.subresource.is_empty()) => {
+        Method::GET | Method::HEAD
+            if path.watch_prefix || (call.query.flag("watch") && path.subresource.is_empty()) =>
+        {
             "watch"
         }
         Method::GET | Method::HEAD if collection => "list",
@@ -139,7 +188,12 @@ pub fn resource(cluster: &Arc<Cluster>, call: &Call, path: &ResourcePath) -> Res
     if cluster.policy().allows(&call.user, &attributes).is_some() {
         return Ok(());
     }
-    Err(ApiError::forbidden_resource(&path.group, &path.plural, &path.name, &attributes.refusal(&call.user)))
+    Err(ApiError::forbidden_resource(
+        &path.group,
+        &path.plural,
+        &path.name,
+        &attributes.refusal(&call.user),
+    ))
 }
 
 /// May the caller use this path?
@@ -148,12 +202,19 @@ pub fn resource(cluster: &Arc<Cluster>, call: &Call, path: &ResourcePath) -> Res
 /// 403 with the sentence that says what is missing.
 pub fn path(cluster: &Arc<Cluster>, call: &Call) -> Result<(), ApiError> {
     let verb = call.method.as_str().to_lowercase();
-    let attributes = Attributes { verb: &verb, path: Some(&call.path), ..Attributes::default() };
+    let attributes = Attributes {
+        verb: &verb,
+        path: Some(&call.path),
+        ..Attributes::default()
+    };
     if cluster.policy().allows(&call.user, &attributes).is_some() {
         return Ok(());
     }
-    let mut error =
-        ApiError::new(403, "Forbidden", format!("forbidden: {}", attributes.refusal(&call.user)));
+    let mut error = ApiError::new(
+        403,
+        "Forbidden",
+        format!("forbidden: {}", attributes.refusal(&call.user)),
+    );
     error.details = serde_json::json!({});
     Err(error)
 }

@@ -26,16 +26,36 @@ pub fn server_version() -> Answer {
     json_answer(200, Accept::default(), version.to_string())
 }
 
-const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const ALL: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 fn verbs(kind: &Kind) -> &'static [&'static str] {
-    if kind.virtual_only { &["create"] } else if kind.is("namespaces") { &["create", "delete", "get", "list", "patch", "update", "watch"] } else { ALL }
+    if kind.virtual_only {
+        &["create"]
+    } else if kind.is("namespaces") {
+        &[
+            "create", "delete", "get", "list", "patch", "update", "watch",
+        ]
+    } else {
+        ALL
+    }
 }
 
 /// As the real server derives it from where a kind is stored.
 fn storage_hash(kind: &Kind) -> String {
     use base64::Engine;
-    let text = format!("{}/{}/{}", kind.storage_group, kind.storage_version, kind.kind);
+    let text = format!(
+        "{}/{}/{}",
+        kind.storage_group, kind.storage_version, kind.kind
+    );
     let hash = Sha256::digest(text);
     base64::engine::general_purpose::STANDARD.encode(hash.get(..8).unwrap_or_default())
 }
@@ -46,12 +66,31 @@ fn server_addresses(cluster: &Cluster) -> Value {
 
 pub fn root(cluster: &Cluster) -> Answer {
     let catalog = cluster.catalog.load();
-    let mut paths = vec!["/.well-known/openid-configuration".to_owned(), "/api".into(), "/api/v1".into(), "/apis".into()];
+    let mut paths = vec![
+        "/.well-known/openid-configuration".to_owned(),
+        "/api".into(),
+        "/api/v1".into(),
+        "/apis".into(),
+    ];
     for (group, versions) in catalog.groups() {
         paths.push(format!("/apis/{group}"));
-        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        paths.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
     }
-    paths.extend(["/healthz", "/livez", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(
+        [
+            "/healthz",
+            "/livez",
+            "/openapi/v3",
+            "/openid/v1/jwks",
+            "/readyz",
+            "/version",
+        ]
+        .map(str::to_owned),
+    );
     json_answer(200, Accept::default(), json!({"paths": paths}).to_string())
 }
 
@@ -66,7 +105,10 @@ fn aggregated(call: &Call) -> Option<&'static str> {
             if has("v=v2beta1") {
                 return Some("v2beta1");
             }
-        } else if matches!(clause.split(';').next().map(str::trim), Some("application/json" | "*/*")) {
+        } else if matches!(
+            clause.split(';').next().map(str::trim),
+            Some("application/json" | "*/*")
+        ) {
             return None;
         }
     }
@@ -87,10 +129,16 @@ pub fn api(cluster: &Arc<Cluster>, call: &Call) -> Answer {
 pub fn apis(cluster: &Arc<Cluster>, call: &Call) -> Answer {
     let catalog = cluster.catalog.load();
     if let Some(version) = aggregated(call) {
-        let groups = catalog.groups().map(|(group, versions)| (&**group, versions)).collect();
+        let groups = catalog
+            .groups()
+            .map(|(group, versions)| (&**group, versions))
+            .collect();
         return discovery_list(cluster, call, version, groups);
     }
-    let groups: Vec<Value> = catalog.groups().map(|(group, versions)| group_entry(group, versions)).collect();
+    let groups: Vec<Value> = catalog
+        .groups()
+        .map(|(group, versions)| group_entry(group, versions))
+        .collect();
     let body = json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups});
     json_answer(200, Accept::default(), body.to_string())
 }
@@ -143,9 +191,15 @@ pub fn version(cluster: &Cluster, _call: &Call, group: &str, version: &str) -> A
 }
 
 fn insert_names(entry: &mut Map<String, Value>, kind: &Kind) {
-    for (field, names) in [("shortNames", &kind.short_names), ("categories", &kind.categories)] {
+    for (field, names) in [
+        ("shortNames", &kind.short_names),
+        ("categories", &kind.categories),
+    ] {
         if !names.is_empty() {
-            entry.insert(field.into(), names.iter().map(|name| Value::from(&**name)).collect());
+            entry.insert(
+                field.into(),
+                names.iter().map(|name| Value::from(&**name)).collect(),
+            );
         }
     }
 }
@@ -164,7 +218,12 @@ fn subresource_entry(kind: &Kind, subresource: &Subresource) -> Value {
     entry
 }
 
-fn discovery_list(cluster: &Cluster, call: &Call, form: &'static str, groups: Vec<(&str, &[Arc<str>])>) -> Answer {
+fn discovery_list(
+    cluster: &Cluster,
+    call: &Call,
+    form: &'static str,
+    groups: Vec<(&str, &[Arc<str>])>,
+) -> Answer {
     let catalog = cluster.catalog.load();
     let mut items = Vec::new();
     for (group, versions) in groups {
@@ -172,10 +231,19 @@ fn discovery_list(cluster: &Cluster, call: &Call, form: &'static str, groups: Ve
         for version in versions {
             let mut kinds: Vec<_> = catalog.kinds_of(group, version).collect();
             kinds.sort_by(|a, b| a.plural.cmp(&b.plural));
-            let resources: Vec<Value> = kinds.into_iter().map(|kind| discovery_entry(kind)).collect();
-            listed.push(json!({"version": **version, "resources": resources, "freshness": "Current"}));
+            let resources: Vec<Value> = kinds
+                .into_iter()
+                .map(|kind| discovery_entry(kind))
+                .collect();
+            listed.push(
+                json!({"version": **version, "resources": resources, "freshness": "Current"}),
+            );
         }
-        let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+        let metadata = if group.is_empty() {
+            json!({})
+        } else {
+            json!({"name": group})
+        };
         items.push(json!({"metadata": metadata, "versions": listed}));
     }
     let body = json!({
@@ -209,7 +277,10 @@ pub fn with_etag(call: &Call, content_type: &'static str, body: String) -> Answe
 
 /// SHA-512 in upper-case hexadecimal.
 pub fn hash(bytes: &[u8]) -> String {
-    digest::digest(&digest::SHA512, bytes).as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02X}"))
+    digest::digest(&digest::SHA512, bytes)
+        .as_ref()
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02X}"))
 }
 
 fn discovery_entry(kind: &Kind) -> Value {
@@ -217,7 +288,15 @@ fn discovery_entry(kind: &Kind) -> Value {
     let mut entry = Map::new();
     entry.insert("resource".into(), (&*kind.plural).into());
     entry.insert("responseKind".into(), response.clone());
-    entry.insert("scope".into(), if kind.scope == Scope::Namespaced { "Namespaced" } else { "Cluster" }.into());
+    entry.insert(
+        "scope".into(),
+        if kind.scope == Scope::Namespaced {
+            "Namespaced"
+        } else {
+            "Cluster"
+        }
+        .into(),
+    );
     entry.insert("singularResource".into(), (&*kind.singular).into());
     entry.insert("verbs".into(), json!(verbs(kind)));
     insert_names(&mut entry, kind);

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 
 use crate::auth::User;
 use crate::cluster::Cluster;
-use crate::http::{Answer, Query, RoutePath, ResourcePath, split, status, text};
+use crate::http::{Answer, Query, ResourcePath, RoutePath, split, status, text};
 use crate::status::ApiError;
 
 /// A request with its path taken apart and its caller known.
@@ -54,7 +54,11 @@ impl Call {
 }
 
 /// Answers one request. `certificate` is the verified client certificate, if the client showed one.
-pub async fn handle(cluster: &Arc<Cluster>, certificate: Option<&[u8]>, request: HttpRequest<Incoming>) -> Answer {
+pub async fn handle(
+    cluster: &Arc<Cluster>,
+    certificate: Option<&[u8]>,
+    request: HttpRequest<Incoming>,
+) -> Answer {
     let mut answer = match serve(cluster, certificate, request).await {
         Ok(answer) => answer,
         Err(error) => status(&error),
@@ -72,7 +76,12 @@ async fn serve(
 ) -> Result<Answer, ApiError> {
     let (parts, body) = request.into_parts();
     let text_of = |name: &header::HeaderName| {
-        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
     };
     let agent = text_of(&header::USER_AGENT);
     let agent = match agent.split('/').next() {
@@ -90,7 +99,10 @@ async fn serve(
         content_type: text_of(&header::CONTENT_TYPE),
         agent,
         if_none_match: text_of(&header::IF_NONE_MATCH),
-        host: parts.uri.authority().map_or_else(|| text_of(&header::HOST), ToString::to_string),
+        host: parts
+            .uri
+            .authority()
+            .map_or_else(|| text_of(&header::HOST), ToString::to_string),
         body,
     };
     match split(&call.path) {
@@ -114,7 +126,11 @@ async fn serve(
 }
 
 fn only_get(call: &Call) -> Result<(), ApiError> {
-    if matches!(call.method, Method::GET | Method::HEAD) { Ok(()) } else { Err(ApiError::method_not_allowed()) }
+    if matches!(call.method, Method::GET | Method::HEAD) {
+        Ok(())
+    } else {
+        Err(ApiError::method_not_allowed())
+    }
 }
 
 fn other(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answer, ApiError> {
@@ -122,7 +138,9 @@ fn other(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answer, ApiE
         return openapi::document(cluster, call, document);
     }
     match path {
-        "/healthz" | "/livez" | "/readyz" | "/healthz/ping" | "/livez/ping" | "/readyz/ping" => Ok(text(200, "ok")),
+        "/healthz" | "/livez" | "/readyz" | "/healthz/ping" | "/livez/ping" | "/readyz/ping" => {
+            Ok(text(200, "ok"))
+        }
         "/version" => Ok(discovery::server_version()),
         "/api" => Ok(discovery::api(cluster, call)),
         "/apis" => Ok(discovery::apis(cluster, call)),
@@ -138,12 +156,18 @@ fn other(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answer, ApiE
     }
 }
 
-async fn resource(cluster: &Arc<Cluster>, call: Call, path: ResourcePath) -> Result<Answer, ApiError> {
+async fn resource(
+    cluster: &Arc<Cluster>,
+    call: Call,
+    path: ResourcePath,
+) -> Result<Answer, ApiError> {
     let catalog = cluster.catalog.load_full();
     if !catalog.serves(&path.group, &path.version) {
         return Ok(text(404, "404 page not found\n"));
     }
-    let kind = catalog.find(&path.group, &path.version, &path.plural).cloned();
+    let kind = catalog
+        .find(&path.group, &path.version, &path.plural)
+        .cloned();
     let kind = kind.ok_or_else(ApiError::no_such_resource)?;
     // A namespace's own path carries its name where others carry their namespace.
     let own_namespace = kind.is("namespaces");
@@ -155,11 +179,19 @@ async fn resource(cluster: &Arc<Cluster>, call: Call, path: ResourcePath) -> Res
     }
     let request = crate::verbs::Request {
         cluster,
-        namespace: if kind.namespaced() { path.namespace.clone() } else { String::new() },
+        namespace: if kind.namespaced() {
+            path.namespace.clone()
+        } else {
+            String::new()
+        },
         name: path.name.clone(),
         user: call.user.clone(),
         agent: call.agent.clone(),
         kind,
     };
-    if path.subresource.is_empty() { objects::serve(request, call, &path).await } else { subresource::serve(request, call, &path).await }
+    if path.subresource.is_empty() {
+        objects::serve(request, call, &path).await
+    } else {
+        subresource::serve(request, call, &path).await
+    }
 }

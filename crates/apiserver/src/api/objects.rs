@@ -4,24 +4,39 @@ use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::Call;
-use crate::http::{Accept, Answer, Decoded, Format, ResourcePath, decode, json as json_answer, negotiate, read_body};
+use crate::http::{
+    Accept, Answer, Decoded, Format, ResourcePath, decode, json as json_answer, negotiate,
+    read_body,
+};
 use crate::kinds::Kind;
 use crate::object::text;
 use crate::status::ApiError;
-use crate::verbs::{self, DeleteOptions, Outcome, Part, Request, WriteOptions, show_list, show_one};
+use crate::verbs::{
+    self, DeleteOptions, Outcome, Part, Request, WriteOptions, show_list, show_one,
+};
 
 /// Serves a request to a collection or an object.
-pub async fn serve(request: Request<'_>, call: Call, path: &ResourcePath) -> Result<Answer, ApiError> {
+pub async fn serve(
+    request: Request<'_>,
+    call: Call,
+    path: &ResourcePath,
+) -> Result<Answer, ApiError> {
     let accept = negotiate(&call.accept, request.kind.custom.is_some())?;
     let collection = request.name.is_empty();
     let all_namespaces = request.kind.namespaced() && request.namespace.is_empty();
     match (call.method.clone(), collection) {
-        (Method::GET | Method::HEAD, _) if path.watch_prefix || (call.query.flag("watch") && collection) => {
+        (Method::GET | Method::HEAD, _)
+            if path.watch_prefix || (call.query.flag("watch") && collection) =>
+        {
             verbs::watch(&request, &call.query, accept)
         }
         (Method::GET | Method::HEAD, true) => {
             let page = verbs::list(&request, &call.query)?;
-            Ok(json_answer(200, accept, show_list(&request.kind, &page, accept, &call.query)))
+            Ok(json_answer(
+                200,
+                accept,
+                show_list(&request.kind, &page, accept, &call.query),
+            ))
         }
         (Method::GET | Method::HEAD, false) if !all_namespaces => {
             let stored = verbs::get(&request, &call.query)?;
@@ -30,7 +45,11 @@ pub async fn serve(request: Request<'_>, call: Call, path: &ResourcePath) -> Res
             }
             let mut object = stored.value();
             request.kind.to_served(&mut object);
-            Ok(json_answer(200, accept, show_one(&request.kind, &object, accept, &call.query)))
+            Ok(json_answer(
+                200,
+                accept,
+                show_one(&request.kind, &object, accept, &call.query),
+            ))
         }
         (Method::POST, true) if !all_namespaces => {
             let options = WriteOptions::parse(&call.query, "CreateOptions")?;
@@ -42,8 +61,15 @@ pub async fn serve(request: Request<'_>, call: Call, path: &ResourcePath) -> Res
             let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
             let (call, body) = take_body(call, &request.kind).await?;
             let wanted = body.value;
-            let outcome =
-                verbs::update(&request, Part::Main, &options, true, body.duplicates, &|_| Ok(wanted.clone())).await?;
+            let outcome = verbs::update(
+                &request,
+                Part::Main,
+                &options,
+                true,
+                body.duplicates,
+                &|_| Ok(wanted.clone()),
+            )
+            .await?;
             Ok(answer(&request.kind, outcome, accept, &call))
         }
         (Method::PATCH, false) if !all_namespaces => {
@@ -86,15 +112,28 @@ pub async fn patch(
     options: WriteOptions,
 ) -> Result<(Call<()>, Outcome), ApiError> {
     let (call, bytes) = take_bytes(call).await?;
-    let media_type = call.content_type.split(';').next().unwrap_or_default().trim();
-    if matches!(media_type, "application/apply-patch+yaml" | "application/apply-patch+json") {
+    let media_type = call
+        .content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    if matches!(
+        media_type,
+        "application/apply-patch+yaml" | "application/apply-patch+json"
+    ) {
         if options.manager.is_empty() {
             let problem = crate::schema::Invalid {
                 reason: "FieldValueRequired",
                 field: "fieldManager".into(),
                 message: "Required value: is required for apply patch".into(),
             };
-            return Err(ApiError::invalid_as("meta.k8s.io", "PatchOptions", "", &[problem]));
+            return Err(ApiError::invalid_as(
+                "meta.k8s.io",
+                "PatchOptions",
+                "",
+                &[problem],
+            ));
         }
         let body = decode(Format::Yaml, &bytes)
             .map_err(|why| ApiError::bad_request(format!("error decoding YAML: {why}")))?;
@@ -107,7 +146,12 @@ pub async fn patch(
             field: "force".into(),
             message: "Forbidden: may not be specified for non-apply patch".into(),
         };
-        return Err(ApiError::invalid_as("meta.k8s.io", "PatchOptions", "", &[problem]));
+        return Err(ApiError::invalid_as(
+            "meta.k8s.io",
+            "PatchOptions",
+            "",
+            &[problem],
+        ));
     }
     let desired = verbs::patch_function(&request.kind, &call.content_type, &bytes)?;
     let outcome = verbs::update(request, part, &options, false, Vec::new(), &*desired).await?;
@@ -118,7 +162,14 @@ pub async fn patch(
 pub fn answer(kind: &Kind, outcome: Outcome, accept: Accept, call: &Call<()>) -> Answer {
     let code = if outcome.created { 201 } else { 200 };
     let mut answer = if outcome.is_status {
-        json_answer(code, Accept { yaml: accept.yaml, ..Accept::default() }, outcome.object.to_string())
+        json_answer(
+            code,
+            Accept {
+                yaml: accept.yaml,
+                ..Accept::default()
+            },
+            outcome.object.to_string(),
+        )
     } else {
         let mut object = outcome.object;
         kind.to_served(&mut object);
@@ -162,7 +213,10 @@ fn unreadable(kind: &Kind, format: Format, why: &str) -> ApiError {
         Format::Json => format!("couldn't get version/kind; {why}"),
         Format::Yaml | Format::Protobuf => why.to_owned(),
     };
-    ApiError::bad_request(format!("the object provided is unrecognized (must be of type {}): {why}", kind.kind))
+    ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {why}",
+        kind.kind
+    ))
 }
 
 async fn delete_options(call: Call) -> Result<(Call<()>, DeleteOptions), ApiError> {
@@ -171,10 +225,13 @@ async fn delete_options(call: Call) -> Result<(Call<()>, DeleteOptions), ApiErro
     let body = if bytes.is_empty() {
         None
     } else {
-        let body = decode(format, &bytes).map_err(|why| ApiError::bad_request(format!("decoding DeleteOptions: {why}")))?;
+        let body = decode(format, &bytes)
+            .map_err(|why| ApiError::bad_request(format!("decoding DeleteOptions: {why}")))?;
         let kind = text(&body.value, "/kind");
         if !matches!(kind, "" | "DeleteOptions") {
-            return Err(ApiError::bad_request(format!("the body of a DELETE must be DeleteOptions, not {kind}")));
+            return Err(ApiError::bad_request(format!(
+                "the body of a DELETE must be DeleteOptions, not {kind}"
+            )));
         }
         Some(body.value)
     };

@@ -14,7 +14,13 @@ use crate::schema::Schemas;
 use crate::status::ApiError;
 
 /// The documents that are not of a group version: paths of the server itself.
-const PLAIN: &[&str] = &[".well-known/openid-configuration", "api", "apis", "openid/v1/jwks", "version"];
+const PLAIN: &[&str] = &[
+    ".well-known/openid-configuration",
+    "api",
+    "apis",
+    "openid/v1/jwks",
+    "version",
+];
 
 /// `/openapi/v3`: answered as text, as the real server does.
 pub fn root(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, ApiError> {
@@ -33,12 +39,18 @@ pub fn root(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, ApiError> {
             add(format!("apis/{group}"), hash(group.as_bytes()));
         }
         for version in versions {
-            add(format!("apis/{group}/{version}"), document_hash(&catalog, group, version));
+            add(
+                format!("apis/{group}/{version}"),
+                document_hash(&catalog, group, version),
+            );
         }
     }
     let body = json!({"paths": paths}).to_string();
     let mut answer = with_etag(call, "text/plain; charset=utf-8", body);
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    answer.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
     answer.headers_mut().remove(header::ETAG);
     answer.headers_mut().remove(header::VARY);
     Ok(answer)
@@ -49,7 +61,9 @@ fn document_hash(catalog: &Catalog, group: &str, version: &str) -> String {
     static BUILD: OnceLock<String> = OnceLock::new();
     let build = BUILD.get_or_init(|| {
         // Clients keep documents on disk by this hash; another build may render them otherwise.
-        let modified = std::env::current_exe().and_then(std::fs::metadata).and_then(|meta| meta.modified());
+        let modified = std::env::current_exe()
+            .and_then(std::fs::metadata)
+            .and_then(|meta| meta.modified());
         format!("{} {:?}", env!("CARGO_PKG_VERSION"), modified.ok())
     });
     let mut source = format!("{build} {group}/{version}");
@@ -70,7 +84,8 @@ pub fn document(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answe
         ["apis", group, version] => (*group, *version),
         _ => {
             let group = path.strip_prefix("apis/").unwrap_or_default();
-            let known = PLAIN.contains(&path) || catalog.groups().any(|(known, _)| &**known == group);
+            let known =
+                PLAIN.contains(&path) || catalog.groups().any(|(known, _)| &**known == group);
             if !known {
                 return Ok(text(404, "404 page not found\n"));
             }
@@ -96,13 +111,21 @@ pub fn document(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answe
         return Ok(answer);
     }
     let specs: Vec<Arc<Value>> = {
-        let custom = catalog.kinds_of(group, version).filter_map(|kind| kind.custom.as_ref());
+        let custom = catalog
+            .kinds_of(group, version)
+            .filter_map(|kind| kind.custom.as_ref());
         custom.map(|custom| custom.spec.clone()).collect()
     };
     let refs: Vec<&Value> = specs.iter().map(|spec| &**spec).collect();
     let mut body = Schemas::builtin().openapi_v3(group, version, &refs);
-    for kind in catalog.kinds_of(group, version).filter(|kind| kind.custom.is_none() && !kind.served_as_stored()) {
-        if !body["paths"].as_object().is_some_and(|paths| paths.keys().any(|path| path.ends_with(&*kind.plural))) {
+    for kind in catalog
+        .kinds_of(group, version)
+        .filter(|kind| kind.custom.is_none() && !kind.served_as_stored())
+    {
+        if !body["paths"]
+            .as_object()
+            .is_some_and(|paths| paths.keys().any(|path| path.ends_with(&*kind.plural)))
+        {
             add_stored(&mut body, kind);
         }
     }
@@ -127,7 +150,8 @@ fn add_stored(document: &mut Value, kind: &Kind) {
             document["paths"][path.replace(&from, &to)] = operations;
         }
     }
-    if let Some(Value::Object(schemas)) = stored.pointer_mut("/components/schemas").map(Value::take) {
+    if let Some(Value::Object(schemas)) = stored.pointer_mut("/components/schemas").map(Value::take)
+    {
         for (name, schema) in schemas {
             document["components"]["schemas"][name] = schema;
         }
@@ -139,8 +163,12 @@ fn rename(value: &mut Value, kind: &Kind) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| rename(item, kind)),
         Value::Object(fields) => {
-            let names_it = fields.get("group").is_some_and(|group| *group == *kind.storage_group)
-                && fields.get("version").is_some_and(|version| *version == *kind.storage_version)
+            let names_it = fields
+                .get("group")
+                .is_some_and(|group| *group == *kind.storage_group)
+                && fields
+                    .get("version")
+                    .is_some_and(|version| *version == *kind.storage_version)
                 && fields.get("kind").is_some_and(|name| *name == *kind.kind);
             if names_it {
                 fields.insert("group".into(), (&*kind.group).into());

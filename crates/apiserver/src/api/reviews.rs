@@ -72,7 +72,16 @@ pub async fn serve(
         _ => return Err(ApiError::no_such_resource()),
     };
     if &*kind.kind != "SelfSubjectReview" {
-        managed::update(kind.schema_ref(), None, &mut object, Writer { manager, subresource: "", now: &now });
+        managed::update(
+            kind.schema_ref(),
+            None,
+            &mut object,
+            Writer {
+                manager,
+                subresource: "",
+                now: &now,
+            },
+        );
     }
     object["status"] = status;
     Ok(json_answer(201, Accept::default(), object.to_string()))
@@ -95,23 +104,37 @@ fn token_review(cluster: &Cluster, spec: &Value) -> Result<Value, ApiError> {
         if !asked.is_empty() && !asked.iter().any(own) {
             return refused("token audiences are invalid");
         }
-        return Ok(json!({"authenticated": true, "user": user_info(&user), "audiences": [Issuer::URL]}));
+        return Ok(
+            json!({"authenticated": true, "user": user_info(&user), "audiences": [Issuer::URL]}),
+        );
     }
-    let Some(account) = auth::account(&cluster.store, &cluster.issuer, token, cluster.unix_now()) else {
+    let Some(account) = auth::account(&cluster.store, &cluster.issuer, token, cluster.unix_now())
+    else {
         return refused("invalid bearer token");
     };
-    let wanted: Vec<&str> =
-        if asked.is_empty() { cluster.audiences.iter().map(String::as_str).collect() } else { asked };
-    let both: Vec<&str> =
-        wanted.into_iter().filter(|audience| account.audiences.iter().any(|own| own == audience)).collect();
+    let wanted: Vec<&str> = if asked.is_empty() {
+        cluster.audiences.iter().map(String::as_str).collect()
+    } else {
+        asked
+    };
+    let both: Vec<&str> = wanted
+        .into_iter()
+        .filter(|audience| account.audiences.iter().any(|own| own == audience))
+        .collect();
     if both.is_empty() {
-        return refused(&format!("token audiences {:?} is invalid for the target audiences", account.audiences));
+        return refused(&format!(
+            "token audiences {:?} is invalid for the target audiences",
+            account.audiences
+        ));
     }
     Ok(json!({"authenticated": true, "user": user_info(&account.user), "audiences": both}))
 }
 
 fn user_of(spec: &Value) -> User {
-    let groups = strings(spec.get("groups")).into_iter().map(str::to_owned).collect();
+    let groups = strings(spec.get("groups"))
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     User {
         username: text(spec, "/user").to_owned(),
         uid: text(spec, "/uid").to_owned(),
@@ -121,8 +144,12 @@ fn user_of(spec: &Value) -> User {
 }
 
 fn access_review(cluster: &Cluster, user: &User, spec: &Value) -> Result<Value, ApiError> {
-    let resource = spec.get("resourceAttributes").filter(|attributes| !attributes.is_null());
-    let other = spec.get("nonResourceAttributes").filter(|attributes| !attributes.is_null());
+    let resource = spec
+        .get("resourceAttributes")
+        .filter(|attributes| !attributes.is_null());
+    let other = spec
+        .get("nonResourceAttributes")
+        .filter(|attributes| !attributes.is_null());
     let attributes = match (resource, other) {
         (Some(resource), None) => Attributes {
             verb: text(resource, "/verb"),
@@ -133,9 +160,11 @@ fn access_review(cluster: &Cluster, user: &User, spec: &Value) -> Result<Value, 
             name: text(resource, "/name"),
             path: None,
         },
-        (None, Some(other)) => {
-            Attributes { verb: text(other, "/verb"), path: Some(text(other, "/path")), ..Attributes::default() }
-        }
+        (None, Some(other)) => Attributes {
+            verb: text(other, "/verb"),
+            path: Some(text(other, "/path")),
+            ..Attributes::default()
+        },
         _ => {
             return Err(ApiError::bad_request(
                 "exactly one of nonResourceAttributes or resourceAttributes must be specified",

@@ -13,15 +13,25 @@ use crate::status::{ApiError, success};
 use crate::store::ResourceId;
 use crate::verbs::{self, DeleteOptions, Part, Request, WriteOptions, show_one};
 
-pub async fn serve(request: Request<'_>, call: Call, path: &ResourcePath) -> Result<Answer, ApiError> {
+pub async fn serve(
+    request: Request<'_>,
+    call: Call,
+    path: &ResourcePath,
+) -> Result<Answer, ApiError> {
     let name = path.subresource.as_str();
-    let known = subresources(&request.kind).into_iter().find(|subresource| subresource.name == name);
-    let Some(subresource) = known else { return Err(ApiError::no_such_resource()) };
+    let known = subresources(&request.kind)
+        .into_iter()
+        .find(|subresource| subresource.name == name);
+    let Some(subresource) = known else {
+        return Err(ApiError::no_such_resource());
+    };
     if request.kind.namespaced() && request.namespace.is_empty() {
         return Err(ApiError::no_such_resource());
     }
     match subresource.name {
-        "token" if call.method == Method::POST => super::tokens::token_request(&request, call).await,
+        "token" if call.method == Method::POST => {
+            super::tokens::token_request(&request, call).await
+        }
         "binding" if call.method == Method::POST => {
             let (_, body) = take_body(call, &request.kind).await?;
             bind_pod(&request, &request.name, &body.value).await
@@ -43,14 +53,20 @@ async fn whole(request: &Request<'_>, call: Call, part: &'static str) -> Result<
             let stored = verbs::get(request, &call.query)?;
             let mut object = stored.value();
             request.kind.to_served(&mut object);
-            Ok(json_answer(200, accept, show_one(&request.kind, &object, accept, &call.query)))
+            Ok(json_answer(
+                200,
+                accept,
+                show_one(&request.kind, &object, accept, &call.query),
+            ))
         }
         Method::PUT => {
             let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
             let (call, body) = take_body(call, &request.kind).await?;
             let wanted = body.value;
-            let outcome =
-                verbs::update(request, part, &options, true, body.duplicates, &|_| Ok(wanted.clone())).await?;
+            let outcome = verbs::update(request, part, &options, true, body.duplicates, &|_| {
+                Ok(wanted.clone())
+            })
+            .await?;
             Ok(answer(&request.kind, outcome, accept, &call))
         }
         Method::PATCH => {
@@ -88,7 +104,13 @@ impl ScalePaths {
 
     fn scale(&self, object: &Value) -> Value {
         let mut metadata = Map::new();
-        for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        for field in [
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+        ] {
             if let Some(value) = object.pointer(&format!("/metadata/{field}")) {
                 metadata.insert(field.into(), value.clone());
             }
@@ -99,7 +121,10 @@ impl ScalePaths {
             spec.insert("replicas".into(), number(&self.spec).into());
         }
         let mut status = json!({"replicas": number(&self.status)});
-        let selector = self.selector.as_deref().and_then(|pointer| object.pointer(pointer));
+        let selector = self
+            .selector
+            .as_deref()
+            .and_then(|pointer| object.pointer(pointer));
         let selector = match selector {
             Some(Value::String(selector)) => selector.clone(),
             Some(selector) => selector_text(selector),
@@ -116,7 +141,10 @@ impl ScalePaths {
 fn selector_text(selector: &Value) -> String {
     let labels = selector.get("matchLabels").or_else(|| {
         // A replication controller's selector is the labels themselves.
-        selector.as_object().filter(|map| map.values().all(Value::is_string)).map(|_| selector)
+        selector
+            .as_object()
+            .filter(|map| map.values().all(Value::is_string))
+            .map(|_| selector)
     });
     let mut parts: Vec<String> = labels
         .and_then(Value::as_object)
@@ -124,7 +152,11 @@ fn selector_text(selector: &Value) -> String {
         .flatten()
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
-    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+    for expression in selector["matchExpressions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let key = text(expression, "/key");
         let values = crate::object::strings(expression.get("values")).join(",");
         parts.push(match text(expression, "/operator") {
@@ -143,7 +175,11 @@ async fn scale(request: &Request<'_>, call: Call) -> Result<Answer, ApiError> {
     if matches!(call.method, Method::GET | Method::HEAD) {
         let mut object = verbs::get(request, &call.query)?.value();
         kind.to_served(&mut object);
-        return Ok(json_answer(200, Accept::default(), paths.scale(&object).to_string()));
+        return Ok(json_answer(
+            200,
+            Accept::default(),
+            paths.scale(&object).to_string(),
+        ));
     }
     let is_put = call.method == Method::PUT;
     let desired: Box<verbs::Desired<'static>>;
@@ -172,25 +208,44 @@ async fn scale(request: &Request<'_>, call: Call) -> Result<Answer, ApiError> {
         if !revision.is_empty() && revision != meta(live, "resourceVersion") {
             return Err(ApiError::conflict(&request.kind, &request.name));
         }
-        let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+        let replicas = scale
+            .pointer("/spec/replicas")
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
         if replicas < 0 {
             let problem = crate::schema::Invalid {
                 reason: "FieldValueInvalid",
                 field: "spec.replicas".into(),
                 message: format!("Invalid value: {replicas}: must be greater than or equal to 0"),
             };
-            return Err(ApiError::invalid_as("autoscaling", "Scale", &request.name, &[problem]));
+            return Err(ApiError::invalid_as(
+                "autoscaling",
+                "Scale",
+                &request.name,
+                &[problem],
+            ));
         }
         let mut object = live.clone();
         crate::object::unset_meta(&mut object, "resourceVersion");
         set_pointer(&mut object, &pointer, replicas.into());
         Ok(object)
     };
-    let outcome =
-        verbs::update(request, Part::Subresource("scale"), &options, false, Vec::new(), &change).await?;
+    let outcome = verbs::update(
+        request,
+        Part::Subresource("scale"),
+        &options,
+        false,
+        Vec::new(),
+        &change,
+    )
+    .await?;
     let mut object = outcome.object;
     kind.to_served(&mut object);
-    Ok(json_answer(200, Accept::default(), paths.scale(&object).to_string()))
+    Ok(json_answer(
+        200,
+        Accept::default(),
+        paths.scale(&object).to_string(),
+    ))
 }
 
 /// Sets a value at a JSON pointer, making objects on the way.
@@ -200,7 +255,9 @@ fn set_pointer(object: &mut Value, pointer: &str, value: Value) {
         if !at.is_object() {
             *at = Value::Object(Map::new());
         }
-        let Some(fields) = at.as_object_mut() else { return };
+        let Some(fields) = at.as_object_mut() else {
+            return;
+        };
         at = fields.entry(part).or_insert(Value::Null);
     }
     *at = value;
@@ -213,7 +270,11 @@ async fn finalize(request: &Request<'_>, call: Call) -> Result<Answer, ApiError>
     let accept = negotiate(&call.accept, false)?;
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     let (call, body) = take_body(call, &request.kind).await?;
-    let finalizers = body.value.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
+    let finalizers = body
+        .value
+        .pointer("/spec/finalizers")
+        .cloned()
+        .unwrap_or_else(|| json!([]));
     let revision = meta(&body.value, "resourceVersion").to_owned();
     let change = |live: &Value| {
         let mut object = live.clone();
@@ -229,9 +290,15 @@ async fn finalize(request: &Request<'_>, call: Call) -> Result<Answer, ApiError>
 }
 
 /// Puts a pod on a node; what a scheduler does.
-pub async fn bind_pod(request: &Request<'_>, name: &str, binding: &Value) -> Result<Answer, ApiError> {
+pub async fn bind_pod(
+    request: &Request<'_>,
+    name: &str,
+    binding: &Value,
+) -> Result<Answer, ApiError> {
     let catalog = request.cluster.catalog.load_full();
-    let Some(kind) = catalog.find("", "v1", "pods") else { return Err(ApiError::no_such_resource()) };
+    let Some(kind) = catalog.find("", "v1", "pods") else {
+        return Err(ApiError::no_such_resource());
+    };
     let node = text(binding, "/target/name").to_owned();
     if node.is_empty() {
         let problem = crate::schema::Invalid {
@@ -257,18 +324,31 @@ pub async fn bind_pod(request: &Request<'_>, name: &str, binding: &Value) -> Res
             return conflict(format!("pod {name} is already assigned to node {taken:?}"));
         }
         if !text(live, "/metadata/deletionTimestamp").is_empty() {
-            return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+            return conflict(format!(
+                "pod {name} is being deleted, cannot be assigned to a host"
+            ));
         }
         let mut object = live.clone();
         object["spec"]["nodeName"] = node.as_str().into();
         for field in ["annotations", "labels"] {
-            if let Some(added) = binding.pointer(&format!("/metadata/{field}")).and_then(Value::as_object) {
-                let mut merged = live.pointer(&format!("/metadata/{field}")).and_then(Value::as_object).cloned().unwrap_or_default();
+            if let Some(added) = binding
+                .pointer(&format!("/metadata/{field}"))
+                .and_then(Value::as_object)
+            {
+                let mut merged = live
+                    .pointer(&format!("/metadata/{field}"))
+                    .and_then(Value::as_object)
+                    .cloned()
+                    .unwrap_or_default();
                 merged.extend(added.clone());
                 crate::object::set_meta(&mut object, field, Value::Object(merged));
             }
         }
-        let mut conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut conditions = object
+            .pointer("/status/conditions")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         conditions.retain(|condition| condition["type"] != "PodScheduled");
         conditions.push(json!({
             "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
@@ -277,14 +357,30 @@ pub async fn bind_pod(request: &Request<'_>, name: &str, binding: &Value) -> Res
         Ok(object)
     };
     let options = WriteOptions::default();
-    verbs::update(&pod, Part::Subresource("binding"), &options, false, Vec::new(), &change).await?;
-    Ok(json_answer(201, Accept::default(), success(Some(201), Value::Null).to_string()))
+    verbs::update(
+        &pod,
+        Part::Subresource("binding"),
+        &options,
+        false,
+        Vec::new(),
+        &change,
+    )
+    .await?;
+    Ok(json_answer(
+        201,
+        Accept::default(),
+        success(Some(201), Value::Null).to_string(),
+    ))
 }
 
 /// Deletes a pod unless a disruption budget forbids it.
 async fn evict(request: &Request<'_>, call: Call) -> Result<Answer, ApiError> {
     let (call, body) = take_body(call, &request.kind).await?;
-    let options = body.value.get("deleteOptions").filter(|options| !options.is_null()).cloned();
+    let options = body
+        .value
+        .get("deleteOptions")
+        .filter(|options| !options.is_null())
+        .cloned();
     let options = DeleteOptions::parse(options, &call.query)?;
     let pod = verbs::get(request, &call.query)?;
     let budgets = ResourceId::new("poddisruptionbudgets", "policy");
@@ -292,7 +388,10 @@ async fn evict(request: &Request<'_>, call: Call) -> Result<Answer, ApiError> {
     for budget in volume.iter(Some(&request.namespace)) {
         let budget = budget.value();
         let selector = LabelSelector::from_object(&budget["spec"]["selector"]);
-        let allowed = budget.pointer("/status/disruptionsAllowed").and_then(Value::as_i64).unwrap_or(0);
+        let allowed = budget
+            .pointer("/status/disruptionsAllowed")
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
         if selector.matches(&pod) && allowed <= 0 {
             let message = "Cannot evict pod as it would violate the pod's disruption budget.";
             let mut error = ApiError::new(429, "TooManyRequests", message);
@@ -308,5 +407,9 @@ async fn evict(request: &Request<'_>, call: Call) -> Result<Answer, ApiError> {
         }
     }
     verbs::delete(request, &options).await?;
-    Ok(json_answer(201, Accept::default(), success(Some(201), Value::Null).to_string()))
+    Ok(json_answer(
+        201,
+        Accept::default(),
+        success(Some(201), Value::Null).to_string(),
+    ))
 }

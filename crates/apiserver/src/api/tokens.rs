@@ -28,7 +28,9 @@ pub fn openid_configuration(cluster: &Cluster, _call: &Call) -> Result<Answer, A
         "id_token_signing_alg_values_supported": ["RS256"],
     });
     let mut answer = json_answer(200, Accept::default(), body.to_string());
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
+    answer
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
     Ok(answer)
 }
 
@@ -42,10 +44,18 @@ pub fn jwks(cluster: &Cluster, call: &Call) -> Result<Answer, ApiError> {
     if !call.accept.split(',').any(acceptable) {
         return Err(ApiError::not_acceptable("application/jwk-set+json"));
     }
-    let keys = cluster.issuer.jwks().map_err(|error| ApiError::internal(error.to_string()))?;
+    let keys = cluster
+        .issuer
+        .jwks()
+        .map_err(|error| ApiError::internal(error.to_string()))?;
     let mut answer = json_answer(200, Accept::default(), keys.to_string());
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/jwk-set+json"),
+    );
+    answer
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
     Ok(answer)
 }
 
@@ -62,10 +72,18 @@ pub async fn token_request(request: &Request<'_>, call: Call) -> Result<Answer, 
     let mut object = body.value;
     let account = cluster.store.get(&request.kind.resource, &request.key());
     let account = account.ok_or_else(|| ApiError::not_found(&request.kind, &request.name))?;
-    let audiences: Vec<String> =
-        strings(object.pointer("/spec/audiences")).into_iter().map(str::to_owned).collect();
-    let audiences = if audiences.is_empty() { vec![Issuer::URL.to_owned()] } else { audiences };
-    let asked = object.pointer("/spec/expirationSeconds").and_then(Value::as_u64);
+    let audiences: Vec<String> = strings(object.pointer("/spec/audiences"))
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let audiences = if audiences.is_empty() {
+        vec![Issuer::URL.to_owned()]
+    } else {
+        audiences
+    };
+    let asked = object
+        .pointer("/spec/expirationSeconds")
+        .and_then(Value::as_u64);
     let lifetime = asked.unwrap_or(USUAL);
     let refuse = |message: &str| {
         let problem = Invalid {
@@ -79,20 +97,33 @@ pub async fn token_request(request: &Request<'_>, call: Call) -> Result<Answer, 
         return Err(refuse("may not specify a duration less than 10 minutes"));
     }
     if lifetime > LONGEST {
-        return Err(refuse("may not specify a duration larger than 2^32 seconds"));
+        return Err(refuse(
+            "may not specify a duration larger than 2^32 seconds",
+        ));
     }
     let mut bound = Bound {
         namespace: request.namespace.clone(),
-        serviceaccount: ObjectName { name: request.name.clone(), uid: account.uid.to_string() },
+        serviceaccount: ObjectName {
+            name: request.name.clone(),
+            uid: account.uid.to_string(),
+        },
         ..Bound::default()
     };
     bind(request, &object, &mut bound)?;
     let now = cluster.now();
-    let spec = TokenSpec { bound, audiences: audiences.clone(), now: cluster.unix_now(), lifetime };
+    let spec = TokenSpec {
+        bound,
+        audiences: audiences.clone(),
+        now: cluster.unix_now(),
+        lifetime,
+    };
     let token = wait_for_key(cluster, spec).await?;
     object["apiVersion"] = "authentication.k8s.io/v1".into();
     object["kind"] = "TokenRequest".into();
-    let reference = object.pointer("/spec/boundObjectRef").cloned().unwrap_or(Value::Null);
+    let reference = object
+        .pointer("/spec/boundObjectRef")
+        .cloned()
+        .unwrap_or(Value::Null);
     object["spec"] = json!({"audiences": audiences, "expirationSeconds": lifetime});
     object["metadata"] = json!({
         "name": request.name, "namespace": request.namespace, "uid": uuid::Uuid::new_v4().to_string(),
@@ -102,7 +133,11 @@ pub async fn token_request(request: &Request<'_>, call: Call) -> Result<Answer, 
         "" => request.agent.as_str(),
         manager => manager,
     };
-    let writer = Writer { manager, subresource: "token", now: &timestamp(now) };
+    let writer = Writer {
+        manager,
+        subresource: "token",
+        now: &timestamp(now),
+    };
     managed::update(kind.schema_ref(), None, &mut object, writer);
     object["spec"]["boundObjectRef"] = reference;
     let seconds = i64::try_from(lifetime).unwrap_or(i64::MAX);
@@ -119,9 +154,13 @@ fn call_manager<B>(call: &Call<B>) -> &str {
 impl Kind {
     /// The kind of the bodies of `serviceaccounts/token`.
     fn token_request() -> Kind {
-        let rows = crate::kinds::ROWS.iter().find(|row| row.kind == "TokenReview");
+        let rows = crate::kinds::ROWS
+            .iter()
+            .find(|row| row.kind == "TokenReview");
         // The table has that row; a copy of it differs in its names only.
-        let mut kind = rows.map(Kind::from_row).unwrap_or_else(|| Kind::from_row(&crate::kinds::ROWS[0]));
+        let mut kind = rows
+            .map(Kind::from_row)
+            .unwrap_or_else(|| Kind::from_row(&crate::kinds::ROWS[0]));
         kind.kind = "TokenRequest".into();
         kind.plural = "tokenrequests".into();
         kind
@@ -130,7 +169,10 @@ impl Kind {
 
 /// Binds the token to the object that the request names.
 fn bind(request: &Request<'_>, object: &Value, bound: &mut Bound) -> Result<(), ApiError> {
-    let reference = object.pointer("/spec/boundObjectRef").cloned().unwrap_or(Value::Null);
+    let reference = object
+        .pointer("/spec/boundObjectRef")
+        .cloned()
+        .unwrap_or(Value::Null);
     if reference.is_null() {
         return Ok(());
     }
@@ -139,9 +181,17 @@ fn bind(request: &Request<'_>, object: &Value, bound: &mut Bound) -> Result<(), 
         "Pod" => "pods",
         "Secret" => "secrets",
         "Node" => "nodes",
-        other => return Err(ApiError::bad_request(format!("cannot bind token to {other:?}"))),
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "cannot bind token to {other:?}"
+            )));
+        }
     };
-    let namespace = if kind == "Node" { "" } else { request.namespace.as_str() };
+    let namespace = if kind == "Node" {
+        ""
+    } else {
+        request.namespace.as_str()
+    };
     let store = &request.cluster.store;
     let found = store.get(&ResourceId::new(resource, ""), &Key::new(namespace, name));
     let catalog = request.cluster.catalog.load();
@@ -152,10 +202,16 @@ fn bind(request: &Request<'_>, object: &Value, bound: &mut Bound) -> Result<(), 
     let found = found.ok_or_else(missing)?;
     let wanted = text(&reference, "/uid");
     if !wanted.is_empty() && *wanted != *found.uid {
-        let why = format!("the UID in the bound object reference ({wanted}) does not match the UID in record ({})", found.uid);
+        let why = format!(
+            "the UID in the bound object reference ({wanted}) does not match the UID in record ({})",
+            found.uid
+        );
         return Err(ApiError::conflict_because(&request.kind, name, &why));
     }
-    let reference = ObjectName { name: name.to_owned(), uid: found.uid.to_string() };
+    let reference = ObjectName {
+        name: name.to_owned(),
+        uid: found.uid.to_string(),
+    };
     match kind {
         "Pod" => {
             let pod = found.value();
@@ -164,14 +220,20 @@ fn bind(request: &Request<'_>, object: &Value, bound: &mut Bound) -> Result<(), 
                 name => name,
             };
             if own != request.name {
-                let why = format!("cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.", request.name);
+                let why = format!(
+                    "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
+                    request.name
+                );
                 return Err(ApiError::bad_request(why));
             }
             let node = text(&pod, "/spec/nodeName");
             if !node.is_empty() {
                 let uid = store.get(&ResourceId::new("nodes", ""), &Key::new("", node));
                 let uid = uid.map(|node| node.uid.to_string()).unwrap_or_default();
-                bound.node = Some(ObjectName { name: node.to_owned(), uid });
+                bound.node = Some(ObjectName {
+                    name: node.to_owned(),
+                    uid,
+                });
             }
             bound.pod = Some(reference);
         }
@@ -188,5 +250,8 @@ async fn wait_for_key(cluster: &Arc<Cluster>, spec: TokenSpec) -> Result<String,
     while !cluster.issuer.ready() && tokio::time::Instant::now() < patience {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    cluster.issuer.sign(spec).map_err(|error| ApiError::internal(error.to_string()))
+    cluster
+        .issuer
+        .sign(spec)
+        .map_err(|error| ApiError::internal(error.to_string()))
 }

@@ -29,21 +29,32 @@ pub fn parse_token_file(text: &str) -> Result<Vec<StaticToken>, String> {
             continue;
         }
         let mut parts = line.splitn(4, ',').map(str::trim);
-        let (Some(token), Some(username), Some(uid)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(token), Some(username), Some(uid)) = (parts.next(), parts.next(), parts.next())
+        else {
             return Err(format!("line {}: want token,user,uid[,\"groups\"]", at + 1));
         };
         if token.is_empty() || username.is_empty() {
-            return Err(format!("line {}: the token and the user must not be empty", at + 1));
+            return Err(format!(
+                "line {}: the token and the user must not be empty",
+                at + 1
+            ));
         }
         let groups = parts.next().unwrap_or_default().trim_matches('"');
-        let groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned);
+        let groups = groups
+            .split(',')
+            .map(str::trim)
+            .filter(|group| !group.is_empty())
+            .map(str::to_owned);
         let user = User {
             username: username.into(),
             uid: uid.into(),
             groups: groups.collect(),
             extra: BTreeMap::new(),
         };
-        tokens.push(StaticToken { token: token.into(), user });
+        tokens.push(StaticToken {
+            token: token.into(),
+            user,
+        });
     }
     Ok(tokens)
 }
@@ -62,7 +73,10 @@ pub struct AccountToken {
 
 impl Authenticator {
     pub fn new(tokens: Vec<StaticToken>) -> Authenticator {
-        let fixed = tokens.into_iter().map(|token| (Sha256::digest(&token.token).into(), token.user)).collect();
+        let fixed = tokens
+            .into_iter()
+            .map(|token| (Sha256::digest(&token.token).into(), token.user))
+            .collect();
         Authenticator { fixed }
     }
 
@@ -100,7 +114,12 @@ pub fn account(store: &Store, issuer: &Issuer, token: &str, now: u64) -> Option<
             .is_some_and(|object| *object.uid == *uid)
     };
     let account = &bound.serviceaccount;
-    if !alive("serviceaccounts", &bound.namespace, &account.name, &account.uid) {
+    if !alive(
+        "serviceaccounts",
+        &bound.namespace,
+        &account.name,
+        &account.uid,
+    ) {
         return None;
     }
     for (resource, object) in [("pods", &bound.pod), ("secrets", &bound.secret)] {
@@ -112,7 +131,8 @@ pub fn account(store: &Store, issuer: &Issuer, token: &str, now: u64) -> Option<
     }
     let mut user = account_user(&bound.namespace, &account.name, &account.uid);
     let mut extra = |name: &str, value: String| {
-        user.extra.insert(format!("authentication.kubernetes.io/{name}"), vec![value]);
+        user.extra
+            .insert(format!("authentication.kubernetes.io/{name}"), vec![value]);
     };
     extra("credential-id", format!("JTI={}", claims.jti));
     if let Some(pod) = &bound.pod {
@@ -123,19 +143,34 @@ pub fn account(store: &Store, issuer: &Issuer, token: &str, now: u64) -> Option<
         extra("node-name", node.name.clone());
         extra("node-uid", node.uid.clone());
     }
-    Some(AccountToken { user, audiences: claims.aud })
+    Some(AccountToken {
+        user,
+        audiences: claims.aud,
+    })
 }
 
 fn legacy(store: &Store, claims: &Value) -> Option<AccountToken> {
     let claim = |name: &str| claims[format!("kubernetes.io/serviceaccount/{name}")].as_str();
     let namespace = claim("namespace")?;
-    let (account, uid) = (claim("service-account.name")?, claim("service-account.uid")?);
-    let found = store.get(&ResourceId::new("serviceaccounts", ""), &Key::new(namespace, account))?;
-    let secret = store.get(&ResourceId::new("secrets", ""), &Key::new(namespace, claim("secret.name")?))?;
+    let (account, uid) = (
+        claim("service-account.name")?,
+        claim("service-account.uid")?,
+    );
+    let found = store.get(
+        &ResourceId::new("serviceaccounts", ""),
+        &Key::new(namespace, account),
+    )?;
+    let secret = store.get(
+        &ResourceId::new("secrets", ""),
+        &Key::new(namespace, claim("secret.name")?),
+    )?;
     if *found.uid != *uid || secret.deleting {
         return None;
     }
-    Some(AccountToken { user: account_user(namespace, account, uid), audiences: vec![Issuer::URL.to_owned()] })
+    Some(AccountToken {
+        user: account_user(namespace, account, uid),
+        audiences: vec![Issuer::URL.to_owned()],
+    })
 }
 
 fn account_user(namespace: &str, name: &str, uid: &str) -> User {
@@ -157,11 +192,26 @@ pub fn certificate_user(der: &[u8]) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
     let username = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-    let mut groups: Vec<String> =
-        subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
+    let mut groups: Vec<String> = subject
+        .iter_organization()
+        .filter_map(|group| group.as_str().ok())
+        .map(str::to_owned)
+        .collect();
     groups.push(AUTHENTICATED.into());
     let digest = Sha256::digest(der);
-    let id = digest.iter().fold(String::from("X509SHA256="), |text, byte| format!("{text}{byte:02x}"));
-    let extra = BTreeMap::from([("authentication.kubernetes.io/credential-id".to_owned(), vec![id])]);
-    Some(User { username, uid: String::new(), groups, extra })
+    let id = digest
+        .iter()
+        .fold(String::from("X509SHA256="), |text, byte| {
+            format!("{text}{byte:02x}")
+        });
+    let extra = BTreeMap::from([(
+        "authentication.kubernetes.io/credential-id".to_owned(),
+        vec![id],
+    )]);
+    Some(User {
+        username,
+        uid: String::new(),
+        groups,
+        extra,
+    })
 }

@@ -81,7 +81,10 @@ impl Issuer {
     pub const URL: &'static str = "https://kubernetes.default.svc.cluster.local";
 
     pub fn new() -> Issuer {
-        Issuer { key: OnceLock::new(), url: Issuer::URL.to_owned() }
+        Issuer {
+            key: OnceLock::new(),
+            url: Issuer::URL.to_owned(),
+        }
     }
 
     /// A new key as PKCS #8 DER. Takes some hundred milliseconds of computing.
@@ -89,8 +92,11 @@ impl Issuer {
     /// # Errors
     /// When the random number generator fails.
     pub fn generate() -> Result<Vec<u8>, IssuerError> {
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|error| IssuerError::Key(error.to_string()))?;
-        let der = pair.as_der().map_err(|error| IssuerError::Key(error.to_string()))?;
+        let pair = KeyPair::generate(KeySize::Rsa2048)
+            .map_err(|error| IssuerError::Key(error.to_string()))?;
+        let der = pair
+            .as_der()
+            .map_err(|error| IssuerError::Key(error.to_string()))?;
         Ok(der.as_ref().to_vec())
     }
 
@@ -99,7 +105,8 @@ impl Issuer {
     /// # Errors
     /// When the bytes are no RSA key.
     pub fn load(&self, pkcs8: &[u8]) -> Result<(), IssuerError> {
-        let pair = KeyPair::from_pkcs8(pkcs8).map_err(|error| IssuerError::Key(error.to_string()))?;
+        let pair =
+            KeyPair::from_pkcs8(pkcs8).map_err(|error| IssuerError::Key(error.to_string()))?;
         let id = URL_SAFE_NO_PAD.encode(Sha256::digest(pair.public_key().as_ref()));
         self.key.get_or_init(|| SigningKey { pair, id });
         Ok(())
@@ -125,7 +132,10 @@ impl Issuer {
             iss: self.url.clone(),
             jti: uuid::Uuid::new_v4().to_string(),
             nbf: spec.now,
-            sub: format!("system:serviceaccount:{}:{}", spec.bound.namespace, spec.bound.serviceaccount.name),
+            sub: format!(
+                "system:serviceaccount:{}:{}",
+                spec.bound.namespace, spec.bound.serviceaccount.name
+            ),
             kubernetes: spec.bound,
         };
         self.sign_claims(&json!(claims))
@@ -135,7 +145,12 @@ impl Issuer {
     ///
     /// # Errors
     /// As [`Issuer::sign`].
-    pub fn sign_legacy(&self, namespace: &str, secret: &str, account: &ObjectName) -> Result<String, IssuerError> {
+    pub fn sign_legacy(
+        &self,
+        namespace: &str,
+        secret: &str,
+        account: &ObjectName,
+    ) -> Result<String, IssuerError> {
         self.sign_claims(&json!({
             "iss": LEGACY_ISSUER,
             "kubernetes.io/serviceaccount/namespace": namespace,
@@ -173,9 +188,12 @@ impl Issuer {
             return None;
         }
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        signature::UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key.pair.public_key())
-            .verify(signed.as_bytes(), &signature)
-            .ok()?;
+        signature::UnparsedPublicKey::new(
+            &signature::RSA_PKCS1_2048_8192_SHA256,
+            key.pair.public_key(),
+        )
+        .verify(signed.as_bytes(), &signature)
+        .ok()?;
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
     }
 
@@ -190,7 +208,10 @@ impl Issuer {
         let (_, parts) = x509_parser::public_key::RSAPublicKey::from_der(&der)
             .map_err(|error| IssuerError::Key(error.to_string()))?;
         let number = |bytes: &[u8]| {
-            let start = bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len());
+            let start = bytes
+                .iter()
+                .position(|&byte| byte != 0)
+                .unwrap_or(bytes.len());
             URL_SAFE_NO_PAD.encode(bytes.get(start..).unwrap_or_default())
         };
         Ok(json!({"keys": [{

@@ -31,12 +31,20 @@ pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 impl User {
     pub fn anonymous() -> User {
-        User { username: "system:anonymous".into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() }
+        User {
+            username: "system:anonymous".into(),
+            groups: vec![UNAUTHENTICATED.into()],
+            ..User::default()
+        }
     }
 
     /// The cluster's own housekeeping.
     pub fn system(name: &str) -> User {
-        User { username: name.into(), groups: vec![MASTERS.into(), AUTHENTICATED.into()], ..User::default() }
+        User {
+            username: name.into(),
+            groups: vec![MASTERS.into(), AUTHENTICATED.into()],
+            ..User::default()
+        }
     }
 
     pub fn in_group(&self, group: &str) -> bool {
@@ -61,7 +69,10 @@ impl Attributes<'_> {
     /// The sentence that tells a user what they may not do.
     pub fn refusal(&self, user: &User) -> String {
         if let Some(path) = self.path {
-            return format!("User {:?} cannot {} path {path:?}", user.username, self.verb);
+            return format!(
+                "User {:?} cannot {} path {path:?}",
+                user.username, self.verb
+            );
         }
         let resource = self.full_resource();
         let place = if self.namespace.is_empty() {

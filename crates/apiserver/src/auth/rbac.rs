@@ -19,7 +19,11 @@ pub struct Rule {
     pub resources: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub resource_names: Vec<String>,
-    #[serde(rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    #[serde(
+        rename = "nonResourceURLs",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub non_resource_urls: Vec<String>,
 }
 
@@ -85,16 +89,26 @@ impl Policy {
     /// Reads the four kinds in the order of [`SOURCES`]; an object that cannot be read grants nothing.
     pub fn new(sources: &[std::sync::Arc<Volume>]) -> Policy {
         let mut policy = Policy::default();
-        let [cluster_roles, roles, cluster_bindings, bindings] = sources else { return policy };
+        let [cluster_roles, roles, cluster_bindings, bindings] = sources else {
+            return policy;
+        };
         for object in cluster_roles.iter(None) {
             let role = serde_json::from_slice::<Role>(&object.json).ok();
             let rules = role.and_then(|role| role.rules).unwrap_or_default();
-            policy.cluster_roles.insert(object.key.name.to_string(), rules);
+            policy
+                .cluster_roles
+                .insert(object.key.name.to_string(), rules);
         }
         for object in roles.iter(None) {
             let role = serde_json::from_slice::<Role>(&object.json).ok();
             let rules = role.and_then(|role| role.rules).unwrap_or_default();
-            policy.roles.insert((object.key.namespace.to_string(), object.key.name.to_string()), rules);
+            policy.roles.insert(
+                (
+                    object.key.namespace.to_string(),
+                    object.key.name.to_string(),
+                ),
+                rules,
+            );
         }
         for object in cluster_bindings.iter(None).chain(bindings.iter(None)) {
             if let Ok(binding) = serde_json::from_slice::<Binding>(&object.json) {
@@ -119,7 +133,13 @@ impl Policy {
 
     /// The rules of a role that a binding in `namespace` refers to.
     pub fn role_rules(&self, namespace: &str, kind: &str, name: &str) -> &[Rule] {
-        self.rules(namespace, &RoleRef { kind: kind.into(), name: name.into() })
+        self.rules(
+            namespace,
+            &RoleRef {
+                kind: kind.into(),
+                name: name.into(),
+            },
+        )
     }
 
     /// Why a request is allowed; `None` when it is not.
@@ -128,7 +148,11 @@ impl Policy {
             return Some(String::new());
         }
         for (grant, subject) in self.grants_for(user, wanted.namespace) {
-            if self.rules(&grant.namespace, &grant.role).iter().any(|rule| rule.allows(wanted)) {
+            if self
+                .rules(&grant.namespace, &grant.role)
+                .iter()
+                .any(|rule| rule.allows(wanted))
+            {
                 return Some(grant.explain(subject));
             }
         }
@@ -142,12 +166,19 @@ impl Policy {
             .collect()
     }
 
-    fn grants_for<'a>(&'a self, user: &'a User, namespace: &'a str) -> impl Iterator<Item = (&'a Grant, &'a Subject)> {
+    fn grants_for<'a>(
+        &'a self,
+        user: &'a User,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Grant, &'a Subject)> {
         self.grants
             .iter()
             .filter(move |grant| grant.namespace.is_empty() || grant.namespace == namespace)
             .filter_map(move |grant| {
-                let subject = grant.subjects.iter().find(|subject| subject.covers(user, &grant.namespace))?;
+                let subject = grant
+                    .subjects
+                    .iter()
+                    .find(|subject| subject.covers(user, &grant.namespace))?;
                 Some((grant, subject))
             })
     }
@@ -158,7 +189,14 @@ impl Policy {
             return Vec::new();
         }
         let held = self.rules_for(user, namespace);
-        wanted.iter().filter(|rule| !rule.split().all(|part| held.iter().any(|own| own.covers(&part)))).collect()
+        wanted
+            .iter()
+            .filter(|rule| {
+                !rule
+                    .split()
+                    .all(|part| held.iter().any(|own| own.covers(&part)))
+            })
+            .collect()
     }
 }
 
@@ -168,13 +206,19 @@ impl Grant {
             format!("ClusterRoleBinding {:?}", self.binding)
         } else {
             // The real server writes the namespace last.
-            format!("RoleBinding {:?}", format!("{}/{}", self.binding, self.namespace))
+            format!(
+                "RoleBinding {:?}",
+                format!("{}/{}", self.binding, self.namespace)
+            )
         };
         let name = match subject.kind.as_str() {
             "ServiceAccount" => format!("{}/{}", subject.name, subject.namespace),
             _ => subject.name.clone(),
         };
-        format!("RBAC: allowed by {binding} of {} {:?} to {} {name:?}", self.role.kind, self.role.name, subject.kind)
+        format!(
+            "RBAC: allowed by {binding} of {} {:?} to {} {name:?}",
+            self.role.kind, self.role.name, subject.kind
+        )
     }
 }
 
@@ -184,7 +228,11 @@ impl Subject {
             "User" => self.name == user.username,
             "Group" => user.in_group(&self.name),
             "ServiceAccount" => {
-                let namespace = if self.namespace.is_empty() { namespace } else { &self.namespace };
+                let namespace = if self.namespace.is_empty() {
+                    namespace
+                } else {
+                    &self.namespace
+                };
                 user.username == format!("system:serviceaccount:{namespace}:{}", self.name)
             }
             _ => false,
@@ -202,19 +250,31 @@ impl Rule {
             return false;
         }
         match wanted.path {
-            Some(path) => self.non_resource_urls.iter().any(|url| url_covers(url, path)),
+            Some(path) => self
+                .non_resource_urls
+                .iter()
+                .any(|url| url_covers(url, path)),
             None => {
                 has(&self.api_groups, wanted.group)
                     && self.covers_resource(wanted.resource, wanted.subresource)
-                    && (self.resource_names.is_empty() || self.resource_names.iter().any(|name| name == wanted.name))
+                    && (self.resource_names.is_empty()
+                        || self.resource_names.iter().any(|name| name == wanted.name))
             }
         }
     }
 
     fn covers_resource(&self, resource: &str, subresource: &str) -> bool {
-        let full = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+        let full = if subresource.is_empty() {
+            resource.to_owned()
+        } else {
+            format!("{resource}/{subresource}")
+        };
         has(&self.resources, &full)
-            || (!subresource.is_empty() && self.resources.iter().any(|r| r.strip_prefix("*/") == Some(subresource)))
+            || (!subresource.is_empty()
+                && self
+                    .resources
+                    .iter()
+                    .any(|r| r.strip_prefix("*/") == Some(subresource)))
     }
 
     /// One rule for each combination, so that each can be covered by another rule.
@@ -223,7 +283,11 @@ impl Rule {
         for verb in &self.verbs {
             for url in &self.non_resource_urls {
                 let (verbs, non_resource_urls) = (vec![verb.clone()], vec![url.clone()]);
-                parts.push(Rule { verbs, non_resource_urls, ..Rule::default() });
+                parts.push(Rule {
+                    verbs,
+                    non_resource_urls,
+                    ..Rule::default()
+                });
             }
             for group in &self.api_groups {
                 for resource in &self.resources {
@@ -237,7 +301,11 @@ impl Rule {
                     if self.resource_names.is_empty() {
                         parts.push(one(Vec::new()));
                     }
-                    parts.extend(self.resource_names.iter().map(|name| one(vec![name.clone()])));
+                    parts.extend(
+                        self.resource_names
+                            .iter()
+                            .map(|name| one(vec![name.clone()])),
+                    );
                 }
             }
         }
@@ -253,12 +321,19 @@ impl Rule {
         };
         let names = self.resource_names.is_empty()
             || (!part.resource_names.is_empty()
-                && part.resource_names.iter().all(|name| self.resource_names.contains(name)));
+                && part
+                    .resource_names
+                    .iter()
+                    .all(|name| self.resource_names.contains(name)));
         all(&self.verbs, &part.verbs)
             && all(&self.api_groups, &part.api_groups)
             && part.resources.iter().all(resource)
             && names
-            && part.non_resource_urls.iter().all(|url| self.non_resource_urls.iter().any(|own| url_covers(own, url)))
+            && part.non_resource_urls.iter().all(|url| {
+                self.non_resource_urls
+                    .iter()
+                    .any(|own| url_covers(own, url))
+            })
     }
 
     /// As the real server prints a rule in the message about escalation.

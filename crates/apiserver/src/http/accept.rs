@@ -56,7 +56,9 @@ pub fn negotiate(header: &str, custom: bool) -> Result<Accept, ApiError> {
         let shape = match shape {
             "" => Shape::Whole,
             "Table" if group == "meta.k8s.io" && !version.is_empty() => Shape::Table(version),
-            "PartialObjectMetadata" | "PartialObjectMetadataList" if group == "meta.k8s.io" && !version.is_empty() => {
+            "PartialObjectMetadata" | "PartialObjectMetadataList"
+                if group == "meta.k8s.io" && !version.is_empty() =>
+            {
                 Shape::Partial(version)
             }
             _ => continue,
@@ -64,7 +66,11 @@ pub fn negotiate(header: &str, custom: bool) -> Result<Accept, ApiError> {
         return Ok(Accept { yaml, shape });
     }
     if custom {
-        return Err(ApiError::new(406, "NotAcceptable", format!("only the following media types are accepted: {CUSTOM}")));
+        return Err(ApiError::new(
+            406,
+            "NotAcceptable",
+            format!("only the following media types are accepted: {CUSTOM}"),
+        ));
     }
     Err(ApiError::not_acceptable(BUILT_IN))
 }

@@ -34,7 +34,9 @@ pub struct Decoded {
 pub async fn read_body(body: Incoming) -> Result<bytes::Bytes, ApiError> {
     match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::too_large(BODY_LIMIT)),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ApiError::too_large(BODY_LIMIT))
+        }
         Err(error) => Err(ApiError::bad_request(format!("reading the body: {error}"))),
     }
 }
@@ -64,16 +66,22 @@ pub fn decode(format: Format, body: &[u8]) -> Result<Decoded, String> {
     let value = match format {
         Format::Json => {
             let mut deserializer = serde_json::Deserializer::from_slice(body);
-            let value = Tracked { path: String::new(), duplicates: &mut duplicates }
-                .deserialize(&mut deserializer)
-                .and_then(|value| deserializer.end().map(|()| value));
+            let value = Tracked {
+                path: String::new(),
+                duplicates: &mut duplicates,
+            }
+            .deserialize(&mut deserializer)
+            .and_then(|value| deserializer.end().map(|()| value));
             value.map_err(|error| json_error(body, &error))?
         }
         Format::Yaml => {
             let text = std::str::from_utf8(body).map_err(|error| format!("yaml: {error}"))?;
-            serde_saphyr::from_str(text).map_err(|error| format!("error converting YAML to JSON: {error}"))?
+            serde_saphyr::from_str(text)
+                .map_err(|error| format!("error converting YAML to JSON: {error}"))?
         }
-        Format::Protobuf => Schemas::builtin().decode_protobuf(body).map_err(|error| error.to_string())?,
+        Format::Protobuf => Schemas::builtin()
+            .decode_protobuf(body)
+            .map_err(|error| error.to_string())?,
     };
     Ok(Decoded { value, duplicates })
 }
@@ -104,7 +112,11 @@ fn json_error(body: &[u8], error: &serde_json::Error) -> String {
 }
 
 fn offset(body: &[u8], line: usize, column: usize) -> usize {
-    let before: usize = body.split(|&byte| byte == b'\n').take(line.saturating_sub(1)).map(|l| l.len() + 1).sum();
+    let before: usize = body
+        .split(|&byte| byte == b'\n')
+        .take(line.saturating_sub(1))
+        .map(|l| l.len() + 1)
+        .sum();
     before + column.saturating_sub(1)
 }
 
@@ -151,7 +163,10 @@ impl<'de> Visitor<'de> for Tracked<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         loop {
-            let seed = Tracked { path: format!("{}[{}]", self.path, items.len()), duplicates: self.duplicates };
+            let seed = Tracked {
+                path: format!("{}[{}]", self.path, items.len()),
+                duplicates: self.duplicates,
+            };
             match seq.next_element_seed(seed)? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
@@ -161,11 +176,19 @@ impl<'de> Visitor<'de> for Tracked<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            let path = if self.path.is_empty() {
+                key.clone()
+            } else {
+                format!("{}.{key}", self.path)
+            };
             if object.contains_key(&key) {
-                self.duplicates.push(FieldIssue::Duplicate { path: path.clone() });
+                self.duplicates
+                    .push(FieldIssue::Duplicate { path: path.clone() });
             }
-            let value = map.next_value_seed(Tracked { path, duplicates: self.duplicates })?;
+            let value = map.next_value_seed(Tracked {
+                path,
+                duplicates: self.duplicates,
+            })?;
             object.insert(key, value);
         }
         Ok(Value::Object(object))

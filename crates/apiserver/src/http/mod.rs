@@ -7,7 +7,7 @@ mod query;
 mod respond;
 
 pub use accept::{Accept, Shape, negotiate};
-pub use body::{Decoded, Format, decode, read_body};
+pub use body::{BODY_LIMIT, Decoded, Format, decode, read_body};
 pub use path::{ResourcePath, RoutePath, split};
 pub use query::Query;
 pub use respond::{Answer, full, json, status, text};

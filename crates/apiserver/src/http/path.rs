@@ -6,7 +6,10 @@ pub enum RoutePath {
     /// `/api`, `/apis`, `/apis/GROUP` and everything that is no API object, without a trailing slash.
     Other(String),
     /// `/api/v1` or `/apis/GROUP/VERSION`.
-    Version { group: String, version: String },
+    Version {
+        group: String,
+        version: String,
+    },
     Resource(ResourcePath),
 }
 
@@ -30,15 +33,22 @@ pub struct ResourcePath {
 
 /// Splits a request's path. Pure.
 pub fn split(path: &str) -> RoutePath {
-    let parts: Vec<String> =
-        path.split('/').filter(|part| !part.is_empty()).map(percent_decode).collect();
+    let parts: Vec<String> = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(percent_decode)
+        .collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
         _ => return RoutePath::Other(format!("/{}", parts.join("/"))),
     };
-    let mut target = ResourcePath { group: group.into(), version: version.into(), ..ResourcePath::default() };
+    let mut target = ResourcePath {
+        group: group.into(),
+        version: version.into(),
+        ..ResourcePath::default()
+    };
     let rest = match rest {
         ["watch", rest @ ..] if !rest.is_empty() => {
             target.watch_prefix = true;
@@ -47,12 +57,19 @@ pub fn split(path: &str) -> RoutePath {
         other => other,
     };
     let rest = match rest {
-        [] => return RoutePath::Version { group: group.into(), version: version.into() },
+        [] => {
+            return RoutePath::Version {
+                group: group.into(),
+                version: version.into(),
+            };
+        }
         ["namespaces", namespace, "status" | "finalize"] => {
             target.namespace = (*namespace).into();
             rest
         }
-        ["namespaces", namespace, plural, after @ ..] if *plural != "status" && *plural != "finalize" => {
+        ["namespaces", namespace, plural, after @ ..]
+            if *plural != "status" && *plural != "finalize" =>
+        {
             target.namespace = (*namespace).into();
             target.plural = (*plural).into();
             fill(&mut target, after);

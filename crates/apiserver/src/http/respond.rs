@@ -14,7 +14,9 @@ pub type Answer = Response<Body>;
 
 /// A body that is all there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 fn answer(code: u16, content_type: &'static str, body: Bytes) -> Answer {
@@ -22,7 +24,10 @@ fn answer(code: u16, content_type: &'static str, body: Bytes) -> Answer {
     *answer.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
     answer
 }
 
@@ -40,7 +45,11 @@ pub fn json(code: u16, accept: Accept, body: impl Into<Bytes>) -> Answer {
 }
 
 pub fn text(code: u16, body: &'static str) -> Answer {
-    answer(code, "text/plain; charset=utf-8", Bytes::from_static(body.as_bytes()))
+    answer(
+        code,
+        "text/plain; charset=utf-8",
+        Bytes::from_static(body.as_bytes()),
+    )
 }
 
 /// An error as its `Status`.
@@ -48,7 +57,9 @@ pub fn status(error: &ApiError) -> Answer {
     let body = error.to_status().to_string();
     let mut answer = answer(error.code, "application/json", body.into());
     if let Some(seconds) = error.retry_after {
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        answer
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     answer
 }

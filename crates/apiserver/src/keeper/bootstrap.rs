@@ -21,7 +21,8 @@ pub async fn bootstrap(cluster: &Arc<Cluster>) -> Result<(), ApiError> {
     let fresh = cluster.store.revision() == 0;
     let names = ["default", "kube-system", "kube-public", "kube-node-lease"];
     let make = names.map(|name| {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         absent_only(cluster, ResourceId::new("namespaces", ""), namespace)
     });
     futures::future::try_join_all(make).await?;
@@ -31,18 +32,32 @@ pub async fn bootstrap(cluster: &Arc<Cluster>) -> Result<(), ApiError> {
         let role = json!({
             "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": bootstrapped(name), "rules": rules,
         });
-        make.push(absent_only(cluster, ResourceId::new("clusterroles", RBAC), role));
+        make.push(absent_only(
+            cluster,
+            ResourceId::new("clusterroles", RBAC),
+            role,
+        ));
     }
     for (name, role, groups) in cluster_role_bindings() {
-        let subjects: Vec<Value> =
-            groups.iter().map(|group| json!({"kind": "Group", "apiGroup": RBAC, "name": group})).collect();
+        let subjects: Vec<Value> = groups
+            .iter()
+            .map(|group| json!({"kind": "Group", "apiGroup": RBAC, "name": group}))
+            .collect();
         let binding = json!({
             "apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": bootstrapped(name),
             "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role}, "subjects": subjects,
         });
-        make.push(absent_only(cluster, ResourceId::new("clusterrolebindings", RBAC), binding));
+        make.push(absent_only(
+            cluster,
+            ResourceId::new("clusterrolebindings", RBAC),
+            binding,
+        ));
     }
-    make.push(absent_only(cluster, ResourceId::new("services", ""), kubernetes_service(cluster)));
+    make.push(absent_only(
+        cluster,
+        ResourceId::new("services", ""),
+        kubernetes_service(cluster),
+    ));
     futures::future::try_join_all(make).await?;
     futures::future::try_join_all(names.map(|name| namespaces::fill(cluster, name))).await?;
     point_to_this_server(cluster).await?;
@@ -77,7 +92,9 @@ fn kubernetes_service(cluster: &Cluster) -> Value {
 /// Writes the endpoints of the `kubernetes` Service, for clients in the cluster's network. Without such a network
 /// there is nothing to write: loopback addresses are no endpoints.
 async fn point_to_this_server(cluster: &Arc<Cluster>) -> Result<(), ApiError> {
-    let Some(addr) = cluster.netns_addr.filter(|addr| !addr.ip().is_loopback()) else { return Ok(()) };
+    let Some(addr) = cluster.netns_addr.filter(|addr| !addr.ip().is_loopback()) else {
+        return Ok(());
+    };
     let slices = ResourceId::new("endpointslices", "discovery.k8s.io");
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
@@ -98,9 +115,14 @@ async fn point_to_this_server(cluster: &Arc<Cluster>) -> Result<(), ApiError> {
             "ports": [{"name": "https", "port": addr.port(), "protocol": "TCP"}],
         }],
     });
-    for (resource, object, fields) in
-        [(slices, slice, ["endpoints", "ports"]), (ResourceId::new("endpoints", ""), endpoints, ["subsets", "subsets"])]
-    {
+    for (resource, object, fields) in [
+        (slices, slice, ["endpoints", "ports"]),
+        (
+            ResourceId::new("endpoints", ""),
+            endpoints,
+            ["subsets", "subsets"],
+        ),
+    ] {
         let key = Key::new("default", "kubernetes");
         if cluster.store.get(&resource, &key).is_none() {
             ensure(cluster, &resource, object).await?;
@@ -118,8 +140,15 @@ async fn point_to_this_server(cluster: &Arc<Cluster>) -> Result<(), ApiError> {
 }
 
 /// As `ensure`, sparing the work when the object is there already: most starts find everything made.
-async fn absent_only(cluster: &Arc<Cluster>, resource: ResourceId, object: Value) -> Result<(), ApiError> {
-    let key = Key::new(crate::object::meta(&object, "namespace"), crate::object::meta(&object, "name"));
+async fn absent_only(
+    cluster: &Arc<Cluster>,
+    resource: ResourceId,
+    object: Value,
+) -> Result<(), ApiError> {
+    let key = Key::new(
+        crate::object::meta(&object, "namespace"),
+        crate::object::meta(&object, "name"),
+    );
     if cluster.store.get(&resource, &key).is_some() {
         return Ok(());
     }

@@ -48,9 +48,22 @@ fn conflict<'a>(object: &Value, older: impl Iterator<Item = &'a Value>) -> Optio
     let mut kinds: Vec<&str> = Vec::new();
     for other in older.filter(|other| text(other, "/spec/group") == group) {
         let names = &other["spec"]["names"];
-        taken.extend(["plural", "singular"].iter().filter_map(|field| names[*field].as_str()).map(|name| (name, ())));
-        taken.extend(strings(names.get("shortNames")).into_iter().map(|name| (name, ())));
-        kinds.extend(["kind", "listKind"].iter().filter_map(|field| names[*field].as_str()));
+        taken.extend(
+            ["plural", "singular"]
+                .iter()
+                .filter_map(|field| names[*field].as_str())
+                .map(|name| (name, ())),
+        );
+        taken.extend(
+            strings(names.get("shortNames"))
+                .into_iter()
+                .map(|name| (name, ())),
+        );
+        kinds.extend(
+            ["kind", "listKind"]
+                .iter()
+                .filter_map(|field| names[*field].as_str()),
+        );
     }
     let builtin = ROWS.iter().filter(|row| row.group == group);
     for row in builtin {
@@ -58,14 +71,23 @@ fn conflict<'a>(object: &Value, older: impl Iterator<Item = &'a Value>) -> Optio
         kinds.push(row.kind);
     }
     for field in ["plural", "singular"] {
-        if let Some(name) = names[field].as_str().filter(|name| taken.contains_key(name)) {
+        if let Some(name) = names[field]
+            .as_str()
+            .filter(|name| taken.contains_key(name))
+        {
             return Some(format!("{name:?} is already in use"));
         }
     }
-    if let Some(name) = strings(names.get("shortNames")).into_iter().find(|name| taken.contains_key(name)) {
+    if let Some(name) = strings(names.get("shortNames"))
+        .into_iter()
+        .find(|name| taken.contains_key(name))
+    {
         return Some(format!("{name:?} is already in use"));
     }
-    let kind = ["kind", "listKind"].iter().filter_map(|field| names[*field].as_str()).find(|kind| kinds.contains(kind));
+    let kind = ["kind", "listKind"]
+        .iter()
+        .filter_map(|field| names[*field].as_str())
+        .find(|kind| kinds.contains(kind));
     kind.map(|kind| format!("{kind:?} is already in use"))
 }
 
@@ -75,7 +97,9 @@ fn conflict<'a>(object: &Value, older: impl Iterator<Item = &'a Value>) -> Optio
 /// When the store fails.
 pub async fn serve(cluster: &Arc<Cluster>, name: &str) -> Result<(), ApiError> {
     let key = Key::new("", name);
-    let Some(stored) = cluster.store.get(&crds(), &key) else { return Ok(()) };
+    let Some(stored) = cluster.store.get(&crds(), &key) else {
+        return Ok(());
+    };
     let object = stored.value();
     if stored.deleting {
         return clean(cluster, &key, &object).await;
@@ -83,7 +107,9 @@ pub async fn serve(cluster: &Arc<Cluster>, name: &str) -> Result<(), ApiError> {
     let (volume, _) = cluster.store.read(&crds());
     let mut all: Vec<Value> = volume.iter(None).map(|object| object.value()).collect();
     sort_by_age(&mut all);
-    let older = all.iter().take_while(|other| crate::object::meta(other, "name") != name);
+    let older = all
+        .iter()
+        .take_while(|other| crate::object::meta(other, "name") != name);
     let conflict = conflict(&object, older);
     let status = status(&object, conflict.as_deref(), &timestamp(cluster.now()));
     if !finalizers(&object).contains(&CLEANUP) {
@@ -97,30 +123,57 @@ pub async fn serve(cluster: &Arc<Cluster>, name: &str) -> Result<(), ApiError> {
         .await?;
     }
     if object["status"] != status {
-        change(cluster, &crds(), &key, Part::Subresource("status"), |object| object["status"] = status.clone()).await?;
+        change(
+            cluster,
+            &crds(),
+            &key,
+            Part::Subresource("status"),
+            |object| object["status"] = status.clone(),
+        )
+        .await?;
     }
     Ok(())
 }
 
 fn status(object: &Value, conflict: Option<&str>, now: &str) -> Value {
-    let old = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let old = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let condition = |kind: &str, on: bool, reason: &str, message: &str| {
         let state = if on { "True" } else { "False" };
-        let kept = old.iter().find(|old| old["type"] == kind && old["status"] == state);
+        let kept = old
+            .iter()
+            .find(|old| old["type"] == kind && old["status"] == state);
         let since = kept.map_or(Value::from(now), |kept| kept["lastTransitionTime"].clone());
         json!({"type": kind, "status": state, "reason": reason, "message": message, "lastTransitionTime": since})
     };
     let conditions = match conflict {
         None => json!([
             condition("NamesAccepted", true, "NoConflicts", "no conflicts found"),
-            condition("Established", true, "InitialNamesAccepted", "the initial names have been accepted"),
+            condition(
+                "Established",
+                true,
+                "InitialNamesAccepted",
+                "the initial names have been accepted"
+            ),
         ]),
         Some(why) => json!([
             condition("NamesAccepted", false, "Conflict", why),
-            condition("Established", false, "NotAccepted", "not all names are accepted"),
+            condition(
+                "Established",
+                false,
+                "NotAccepted",
+                "not all names are accepted"
+            ),
         ]),
     };
-    let accepted = if conflict.is_none() { object["spec"]["names"].clone() } else { json!({"plural": "", "kind": ""}) };
+    let accepted = if conflict.is_none() {
+        object["spec"]["names"].clone()
+    } else {
+        json!({"plural": "", "kind": ""})
+    };
     json!({"conditions": conditions, "acceptedNames": accepted, "storedVersions": object["status"]["storedVersions"]})
 }
 
@@ -129,11 +182,20 @@ async fn clean(cluster: &Arc<Cluster>, key: &Key, object: &Value) -> Result<(), 
     if !finalizers(object).contains(&CLEANUP) {
         return Ok(());
     }
-    let resource = ResourceId::new(text(object, "/spec/names/plural"), text(object, "/spec/group"));
+    let resource = ResourceId::new(
+        text(object, "/spec/names/plural"),
+        text(object, "/spec/group"),
+    );
     let (volume, _) = cluster.store.read(&resource);
-    let keys: Vec<Key> = volume.iter(None).filter(|object| !object.deleting).map(|object| object.key.clone()).collect();
+    let keys: Vec<Key> = volume
+        .iter(None)
+        .filter(|object| !object.deleting)
+        .map(|object| object.key.clone())
+        .collect();
     let options = DeleteOptions::default();
-    let deletions = keys.iter().map(|key| delete(cluster, &resource, key, &options));
+    let deletions = keys
+        .iter()
+        .map(|key| delete(cluster, &resource, key, &options));
     futures::future::try_join_all(deletions).await?;
     let (volume, _) = cluster.store.read(&resource);
     if volume.len() > 0 {
@@ -141,8 +203,11 @@ async fn clean(cluster: &Arc<Cluster>, key: &Key, object: &Value) -> Result<(), 
         return Ok(());
     }
     change(cluster, &crds(), key, Part::Main, |object| {
-        let kept: Vec<String> =
-            finalizers(object).into_iter().filter(|finalizer| *finalizer != CLEANUP).map(str::to_owned).collect();
+        let kept: Vec<String> = finalizers(object)
+            .into_iter()
+            .filter(|finalizer| *finalizer != CLEANUP)
+            .map(str::to_owned)
+            .collect();
         set_finalizers(object, kept);
     })
     .await
@@ -151,6 +216,13 @@ async fn clean(cluster: &Arc<Cluster>, key: &Key, object: &Value) -> Result<(), 
 /// When an object goes whose CRD is going too, the CRD is to be looked at again.
 pub fn cleanup_of(cluster: &Cluster, resource: &ResourceId) -> Vec<Task> {
     let key = Key::new("", resource.as_str());
-    let going = cluster.store.get(&crds(), &key).is_some_and(|crd| crd.deleting);
-    if going { vec![Task::ServeCrd(key.name)] } else { Vec::new() }
+    let going = cluster
+        .store
+        .get(&crds(), &key)
+        .is_some_and(|crd| crd.deleting);
+    if going {
+        vec![Task::ServeCrd(key.name)]
+    } else {
+        Vec::new()
+    }
 }

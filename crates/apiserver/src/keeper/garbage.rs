@@ -28,7 +28,10 @@ impl Graph {
     pub fn add(&mut self, resource: &ResourceId, object: &Stored) {
         let node = (resource.clone(), object.key.clone());
         for owner in &object.owners {
-            self.dependents.entry(owner.clone()).or_default().insert(node.clone());
+            self.dependents
+                .entry(owner.clone())
+                .or_default()
+                .insert(node.clone());
         }
         self.objects.insert(object.uid.clone(), node);
     }
@@ -63,7 +66,10 @@ impl Graph {
     /// What a new or changed object asks for.
     pub fn look_at(&self, resource: &ResourceId, object: &Stored) -> Vec<Task> {
         let mut tasks = Vec::new();
-        let owner_missing = object.owners.iter().any(|owner| !self.objects.contains_key(owner));
+        let owner_missing = object
+            .owners
+            .iter()
+            .any(|owner| !self.objects.contains_key(owner));
         if owner_missing && !object.deleting {
             tasks.push(Task::Collect(resource.clone(), object.key.clone()));
         }
@@ -82,8 +88,9 @@ impl Graph {
     /// What the end of an object asks for.
     pub fn owner_gone(&self, object: &Stored) -> Vec<Task> {
         let dependents = self.dependents.get(&object.uid).into_iter().flatten();
-        let mut tasks: Vec<Task> =
-            dependents.map(|(resource, key)| Task::Collect(resource.clone(), key.clone())).collect();
+        let mut tasks: Vec<Task> = dependents
+            .map(|(resource, key)| Task::Collect(resource.clone(), key.clone()))
+            .collect();
         for owner in &object.owners {
             if let Some((resource, key)) = self.objects.get(owner) {
                 tasks.push(Task::Finalize(resource.clone(), key.clone()));
@@ -96,10 +103,23 @@ impl Graph {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn collect(&self, cluster: &Arc<Cluster>, resource: &ResourceId, key: &Key) -> Result<(), ApiError> {
-        let Some(object) = cluster.store.get(resource, key).filter(|object| !object.deleting) else { return Ok(()) };
-        let (alive, gone): (Vec<&Box<str>>, Vec<&Box<str>>) =
-            object.owners.iter().partition(|owner| self.objects.contains_key(*owner));
+    pub async fn collect(
+        &self,
+        cluster: &Arc<Cluster>,
+        resource: &ResourceId,
+        key: &Key,
+    ) -> Result<(), ApiError> {
+        let Some(object) = cluster
+            .store
+            .get(resource, key)
+            .filter(|object| !object.deleting)
+        else {
+            return Ok(());
+        };
+        let (alive, gone): (Vec<&Box<str>>, Vec<&Box<str>>) = object
+            .owners
+            .iter()
+            .partition(|owner| self.objects.contains_key(*owner));
         if gone.is_empty() {
             return Ok(());
         }
@@ -124,13 +144,31 @@ impl Graph {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn finalize(&self, cluster: &Arc<Cluster>, resource: &ResourceId, key: &Key) -> Result<(), ApiError> {
-        let Some(owner) = cluster.store.get(resource, key).filter(|owner| owner.deleting) else { return Ok(()) };
+    pub async fn finalize(
+        &self,
+        cluster: &Arc<Cluster>,
+        resource: &ResourceId,
+        key: &Key,
+    ) -> Result<(), ApiError> {
+        let Some(owner) = cluster
+            .store
+            .get(resource, key)
+            .filter(|owner| owner.deleting)
+        else {
+            return Ok(());
+        };
         let object = owner.value();
         let held = finalizers(&object);
-        let Some(kind) = kind_of(cluster, resource) else { return Ok(()) };
+        let Some(kind) = kind_of(cluster, resource) else {
+            return Ok(());
+        };
         let request = request(cluster, &kind, &key.namespace, &key.name);
-        let dependents: Vec<&Node> = self.dependents.get(&owner.uid).into_iter().flatten().collect();
+        let dependents: Vec<&Node> = self
+            .dependents
+            .get(&owner.uid)
+            .into_iter()
+            .flatten()
+            .collect();
         if held.contains(&ORPHAN) {
             for (resource, key) in dependents {
                 forget_owners(cluster, resource, key, &[owner.uid.to_string()]).await?;
@@ -142,9 +180,13 @@ impl Graph {
         }
         let mut blocking = false;
         for (resource, key) in dependents {
-            let Some(dependent) = cluster.store.get(resource, key) else { continue };
+            let Some(dependent) = cluster.store.get(resource, key) else {
+                continue;
+            };
             let value = dependent.value();
-            let references = value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+            let references = value
+                .pointer("/metadata/ownerReferences")
+                .and_then(Value::as_array);
             let mut others = false;
             for reference in references.into_iter().flatten() {
                 if reference["uid"] == *owner.uid {
@@ -157,20 +199,38 @@ impl Graph {
             if others {
                 forget_owners(cluster, resource, key, &[owner.uid.to_string()]).await?;
             } else if !dependent.deleting {
-                let policy = if self.dependents.contains_key(&dependent.uid) { "Foreground" } else { "Background" };
-                let options =
-                    DeleteOptions { propagation_policy: Some(policy.into()), ..DeleteOptions::default() };
+                let policy = if self.dependents.contains_key(&dependent.uid) {
+                    "Foreground"
+                } else {
+                    "Background"
+                };
+                let options = DeleteOptions {
+                    propagation_policy: Some(policy.into()),
+                    ..DeleteOptions::default()
+                };
                 delete(cluster, resource, key, &options).await?;
             }
         }
         // Dependents that are gone by now wake us once more through their events.
-        if blocking { Ok(()) } else { remove_finalizer(&request, FOREGROUND).await }
+        if blocking {
+            Ok(())
+        } else {
+            remove_finalizer(&request, FOREGROUND).await
+        }
     }
 }
 
-async fn forget_owners(cluster: &Arc<Cluster>, resource: &ResourceId, key: &Key, gone: &[String]) -> Result<(), ApiError> {
+async fn forget_owners(
+    cluster: &Arc<Cluster>,
+    resource: &ResourceId,
+    key: &Key,
+    gone: &[String],
+) -> Result<(), ApiError> {
     change(cluster, resource, key, Part::Main, |object| {
-        let references = object.pointer("/metadata/ownerReferences").and_then(Value::as_array).cloned();
+        let references = object
+            .pointer("/metadata/ownerReferences")
+            .and_then(Value::as_array)
+            .cloned();
         let mut kept = references.unwrap_or_default();
         kept.retain(|reference| !gone.iter().any(|uid| reference["uid"] == uid.as_str()));
         if kept.is_empty() {

@@ -47,8 +47,16 @@ enum Task {
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Runs until the server stops.
-pub async fn run(cluster: Arc<Cluster>, mut events: mpsc::UnboundedReceiver<Arc<Event>>, mut stopping: watch::Receiver<bool>) {
-    let mut keeper = Keeper { cluster, garbage: garbage::Graph::default(), later: BTreeSet::new() };
+pub async fn run(
+    cluster: Arc<Cluster>,
+    mut events: mpsc::UnboundedReceiver<Arc<Event>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut keeper = Keeper {
+        cluster,
+        garbage: garbage::Graph::default(),
+        later: BTreeSet::new(),
+    };
     keeper.survey().await;
     loop {
         let wake = keeper.later.first().map(|(at, _)| *at);
@@ -95,12 +103,16 @@ impl Keeper {
         if event.kind == EventKind::Deleted {
             self.garbage.remove(&event.resource, &event.object);
         } else {
-            self.garbage.replace(&event.resource, event.previous.as_deref(), &event.object);
+            self.garbage
+                .replace(&event.resource, event.previous.as_deref(), &event.object);
         }
-        self.look_at(&event.resource, &event.object.key, event.kind).await;
+        self.look_at(&event.resource, &event.object.key, event.kind)
+            .await;
         let doomed = match event.kind {
             EventKind::Deleted => self.garbage.owner_gone(&event.object),
-            EventKind::Added | EventKind::Modified => self.garbage.look_at(&event.resource, &event.object),
+            EventKind::Added | EventKind::Modified => {
+                self.garbage.look_at(&event.resource, &event.object)
+            }
         };
         self.schedule_all(doomed);
         self.do_due().await;
@@ -121,7 +133,10 @@ impl Keeper {
         let gone = change == EventKind::Deleted;
         match resource.as_str() {
             "namespaces" if !gone => {
-                let deleting = self.cluster.namespace(&key.name).is_some_and(|namespace| namespace.deleting);
+                let deleting = self
+                    .cluster
+                    .namespace(&key.name)
+                    .is_some_and(|namespace| namespace.deleting);
                 if deleting {
                     self.schedule(Task::EmptyNamespace(key.name.clone()), Duration::ZERO);
                 } else {
@@ -144,8 +159,16 @@ impl Keeper {
             self.schedule_all(tokens::secrets_of(&self.cluster, key));
         }
         if gone && !key.namespace.is_empty() {
-            let terminating = self.cluster.namespace(&key.namespace).is_some_and(|namespace| namespace.deleting);
-            if terminating && !self.later.iter().any(|(_, task)| *task == Task::EmptyNamespace(key.namespace.clone())) {
+            let terminating = self
+                .cluster
+                .namespace(&key.namespace)
+                .is_some_and(|namespace| namespace.deleting);
+            if terminating
+                && !self
+                    .later
+                    .iter()
+                    .any(|(_, task)| *task == Task::EmptyNamespace(key.namespace.clone()))
+            {
                 self.schedule(Task::EmptyNamespace(key.namespace.clone()), Duration::ZERO);
             }
         }
@@ -159,7 +182,9 @@ impl Keeper {
         while let Some((at, _)) = self.later.first()
             && *at <= now
         {
-            let Some((_, task)) = self.later.pop_first() else { return };
+            let Some((_, task)) = self.later.pop_first() else {
+                return;
+            };
             // The same thing may have been asked for several times.
             self.later.retain(|(at, other)| *other != task || *at > now);
             match self.perform(&task).await {
@@ -180,8 +205,16 @@ impl Keeper {
             Task::EmptyNamespace(name) => namespaces::empty(&self.cluster, name).await,
             Task::ServeCrd(name) => crds::serve(&self.cluster, name).await.map(|()| None),
             Task::FillTokenSecret(key) => tokens::fill(&self.cluster, key).await,
-            Task::Collect(resource, key) => self.garbage.collect(&self.cluster, resource, key).await.map(|()| None),
-            Task::Finalize(resource, key) => self.garbage.finalize(&self.cluster, resource, key).await.map(|()| None),
+            Task::Collect(resource, key) => self
+                .garbage
+                .collect(&self.cluster, resource, key)
+                .await
+                .map(|()| None),
+            Task::Finalize(resource, key) => self
+                .garbage
+                .finalize(&self.cluster, resource, key)
+                .await
+                .map(|()| None),
         }
     }
 }
@@ -190,7 +223,12 @@ impl Keeper {
 const MANAGER: &str = "kube-controller-manager";
 
 /// A request of the housekeeping itself.
-fn request<'a>(cluster: &'a Arc<Cluster>, kind: &Arc<Kind>, namespace: &str, name: &str) -> Request<'a> {
+fn request<'a>(
+    cluster: &'a Arc<Cluster>,
+    kind: &Arc<Kind>,
+    namespace: &str,
+    name: &str,
+) -> Request<'a> {
     Request {
         cluster,
         kind: kind.clone(),
@@ -204,18 +242,30 @@ fn request<'a>(cluster: &'a Arc<Cluster>, kind: &Arc<Kind>, namespace: &str, nam
 /// The kind of objects that a shelf holds, in the stored version if that is served.
 fn kind_of(cluster: &Cluster, resource: &ResourceId) -> Option<Arc<Kind>> {
     let catalog = cluster.catalog.load();
-    let mut found: Vec<&Arc<Kind>> = catalog.kinds().filter(|kind| kind.resource == *resource).collect();
+    let mut found: Vec<&Arc<Kind>> = catalog
+        .kinds()
+        .filter(|kind| kind.resource == *resource)
+        .collect();
     found.sort_by_key(|kind| !kind.served_as_stored());
     found.first().map(|kind| Arc::clone(kind))
 }
 
 /// Creates an object unless it exists.
-async fn ensure(cluster: &Arc<Cluster>, resource: &ResourceId, object: Value) -> Result<(), ApiError> {
-    let Some(kind) = kind_of(cluster, resource) else { return Err(ApiError::no_such_resource()) };
+async fn ensure(
+    cluster: &Arc<Cluster>,
+    resource: &ResourceId,
+    object: Value,
+) -> Result<(), ApiError> {
+    let Some(kind) = kind_of(cluster, resource) else {
+        return Err(ApiError::no_such_resource());
+    };
     let namespace = crate::object::meta(&object, "namespace").to_owned();
     let name = crate::object::meta(&object, "name").to_owned();
     let request = request(cluster, &kind, &namespace, &name);
-    let body = crate::http::Decoded { value: object, duplicates: Vec::new() };
+    let body = crate::http::Decoded {
+        value: object,
+        duplicates: Vec::new(),
+    };
     match verbs::create(&request, body, &WriteOptions::default()).await {
         Err(error) if error.reason != "AlreadyExists" => Err(error),
         _ => Ok(()),
@@ -223,8 +273,15 @@ async fn ensure(cluster: &Arc<Cluster>, resource: &ResourceId, object: Value) ->
 }
 
 /// Deletes an object; its absence is as good.
-async fn delete(cluster: &Arc<Cluster>, resource: &ResourceId, key: &Key, options: &DeleteOptions) -> Result<(), ApiError> {
-    let Some(kind) = kind_of(cluster, resource) else { return Ok(()) };
+async fn delete(
+    cluster: &Arc<Cluster>,
+    resource: &ResourceId,
+    key: &Key,
+    options: &DeleteOptions,
+) -> Result<(), ApiError> {
+    let Some(kind) = kind_of(cluster, resource) else {
+        return Ok(());
+    };
     let request = request(cluster, &kind, &key.namespace, &key.name);
     match verbs::delete(&request, options).await {
         Err(error) if error.code != 404 && error.code != 409 => Err(error),
@@ -240,7 +297,9 @@ async fn change(
     part: Part,
     f: impl Fn(&mut Value) + Send + Sync,
 ) -> Result<(), ApiError> {
-    let Some(kind) = kind_of(cluster, resource) else { return Ok(()) };
+    let Some(kind) = kind_of(cluster, resource) else {
+        return Ok(());
+    };
     let request = request(cluster, &kind, &key.namespace, &key.name);
     let desired = |live: &Value| {
         let mut object = live.clone();
@@ -248,7 +307,16 @@ async fn change(
         f(&mut object);
         Ok(object)
     };
-    match verbs::update(&request, part, &WriteOptions::default(), false, Vec::new(), &desired).await {
+    match verbs::update(
+        &request,
+        part,
+        &WriteOptions::default(),
+        false,
+        Vec::new(),
+        &desired,
+    )
+    .await
+    {
         Err(error) if error.code != 404 => Err(error),
         _ => Ok(()),
     }

@@ -16,7 +16,10 @@ const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// Whether this object is one that every namespace has.
 pub fn is_standard(resource: &ResourceId, key: &Key) -> bool {
-    matches!((resource.as_str(), &*key.name), ("serviceaccounts", "default") | ("configmaps", ROOT_CA))
+    matches!(
+        (resource.as_str(), &*key.name),
+        ("serviceaccounts", "default") | ("configmaps", ROOT_CA)
+    )
 }
 
 /// Gives a namespace its default service account and the cluster's CA certificate.
@@ -24,12 +27,22 @@ pub fn is_standard(resource: &ResourceId, key: &Key) -> bool {
 /// # Errors
 /// When the store fails.
 pub async fn fill(cluster: &Arc<Cluster>, name: &str) -> Result<(), ApiError> {
-    if cluster.namespace(name).is_none_or(|namespace| namespace.deleting) {
+    if cluster
+        .namespace(name)
+        .is_none_or(|namespace| namespace.deleting)
+    {
         return Ok(());
     }
-    let (accounts, maps) = (ResourceId::new("serviceaccounts", ""), ResourceId::new("configmaps", ""));
+    let (accounts, maps) = (
+        ResourceId::new("serviceaccounts", ""),
+        ResourceId::new("configmaps", ""),
+    );
     let account = async {
-        if cluster.store.get(&accounts, &Key::new(name, "default")).is_some() {
+        if cluster
+            .store
+            .get(&accounts, &Key::new(name, "default"))
+            .is_some()
+        {
             return Ok(());
         }
         let account = json!({
@@ -42,7 +55,12 @@ pub async fn fill(cluster: &Arc<Cluster>, name: &str) -> Result<(), ApiError> {
         let data = json!({"ca.crt": cluster.ca_pem});
         match cluster.store.get(&maps, &key) {
             Some(map) if map.value()["data"] == data => Ok(()),
-            Some(_) => change(cluster, &maps, &key, Part::Main, |map| map["data"] = data.clone()).await,
+            Some(_) => {
+                change(cluster, &maps, &key, Part::Main, |map| {
+                    map["data"] = data.clone()
+                })
+                .await
+            }
             None => {
                 let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
                              endpoints such as the internal service IP or kubernetes.default.svc. No other usage is \
@@ -74,24 +92,42 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// # Errors
 /// When the store fails.
 pub async fn empty(cluster: &Arc<Cluster>, name: &str) -> Result<Option<Duration>, ApiError> {
-    let Some(namespace) = cluster.namespace(name).filter(|namespace| namespace.deleting) else { return Ok(None) };
+    let Some(namespace) = cluster
+        .namespace(name)
+        .filter(|namespace| namespace.deleting)
+    else {
+        return Ok(None);
+    };
     let (mut left, mut held) = (Vec::new(), 0);
     for resource in cluster.store.resources() {
         let (volume, _) = cluster.store.read(&resource);
         let namespaced = kind_of(cluster, &resource).is_some_and(|kind| kind.namespaced());
-        let keys: Vec<Key> = volume.iter(Some(name)).map(|object| object.key.clone()).collect();
+        let keys: Vec<Key> = volume
+            .iter(Some(name))
+            .map(|object| object.key.clone())
+            .collect();
         if keys.is_empty() || !namespaced {
             continue;
         }
-        let options = DeleteOptions { propagation_policy: Some("Background".into()), ..DeleteOptions::default() };
-        let doomed: Vec<&Key> =
-            keys.iter().filter(|key| volume.get(key).is_some_and(|object| !object.deleting)).collect();
-        let deletions = doomed.into_iter().map(|key| delete(cluster, &resource, key, &options));
+        let options = DeleteOptions {
+            propagation_policy: Some("Background".into()),
+            ..DeleteOptions::default()
+        };
+        let doomed: Vec<&Key> = keys
+            .iter()
+            .filter(|key| volume.get(key).is_some_and(|object| !object.deleting))
+            .collect();
+        let deletions = doomed
+            .into_iter()
+            .map(|key| delete(cluster, &resource, key, &options));
         futures::future::try_join_all(deletions).await?;
         let (volume, _) = cluster.store.read(&resource);
         let remaining = volume.iter(Some(name)).count();
         if remaining > 0 {
-            held += volume.iter(Some(name)).filter(|object| !crate::object::finalizers(&object.value()).is_empty()).count();
+            held += volume
+                .iter(Some(name))
+                .filter(|object| !crate::object::finalizers(&object.value()).is_empty())
+                .count();
             left.push(format!("{resource} has {remaining} resource instances"));
         }
     }
@@ -106,17 +142,31 @@ pub async fn empty(cluster: &Arc<Cluster>, name: &str) -> Result<Option<Duration
         &time::format_description::well_known::Rfc3339,
     );
     // Timestamps have whole seconds, so the last moment of that second counts.
-    let age = since.map_or(Duration::MAX, |since| (cluster.now() - since).try_into().unwrap_or(Duration::ZERO));
+    let age = since.map_or(Duration::MAX, |since| {
+        (cluster.now() - since).try_into().unwrap_or(Duration::ZERO)
+    });
     if age < FAREWELL {
         return Ok(Some(FAREWELL - age));
     }
     let key = Key::new("", name);
     let namespaces = ResourceId::new("namespaces", "");
-    change(cluster, &namespaces, &key, Part::Subresource("finalize"), |namespace| {
-        let finalizers = namespace["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
-        let kept: Vec<Value> = finalizers.into_iter().filter(|finalizer| finalizer != "kubernetes").collect();
-        namespace["spec"]["finalizers"] = Value::Array(kept);
-    })
+    change(
+        cluster,
+        &namespaces,
+        &key,
+        Part::Subresource("finalize"),
+        |namespace| {
+            let finalizers = namespace["spec"]["finalizers"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let kept: Vec<Value> = finalizers
+                .into_iter()
+                .filter(|finalizer| finalizer != "kubernetes")
+                .collect();
+            namespace["spec"]["finalizers"] = Value::Array(kept);
+        },
+    )
     .await?;
     Ok(None)
 }
@@ -136,7 +186,12 @@ async fn set_conditions(
         })
     };
     let wanted = [
-        condition("NamespaceDeletionContentFailure", false, "ContentDeleted", "All content successfully deleted, may be waiting on finalization".into()),
+        condition(
+            "NamespaceDeletionContentFailure",
+            false,
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization".into(),
+        ),
         condition(
             "NamespaceContentRemaining",
             true,
@@ -146,20 +201,39 @@ async fn set_conditions(
         condition(
             "NamespaceFinalizersRemaining",
             held > 0,
-            if held > 0 { "SomeFinalizersRemain" } else { "ContentHasNoFinalizers" },
+            if held > 0 {
+                "SomeFinalizersRemain"
+            } else {
+                "ContentHasNoFinalizers"
+            },
             format!("{held} objects in the namespace have finalizers"),
         ),
     ];
     let same = |old: &Value, new: &Value| {
-        ["type", "status", "message"].iter().all(|field| old.get(*field) == new.get(*field))
+        ["type", "status", "message"]
+            .iter()
+            .all(|field| old.get(*field) == new.get(*field))
     };
-    let current = namespace.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-    if wanted.iter().all(|new| current.iter().any(|old| same(old, new))) {
+    let current = namespace
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    if wanted
+        .iter()
+        .all(|new| current.iter().any(|old| same(old, new)))
+    {
         return Ok(());
     }
     let namespaces = ResourceId::new("namespaces", "");
-    change(cluster, &namespaces, &Key::new("", name), Part::Subresource("status"), |namespace| {
-        namespace["status"]["conditions"] = json!(wanted);
-    })
+    change(
+        cluster,
+        &namespaces,
+        &Key::new("", name),
+        Part::Subresource("status"),
+        |namespace| {
+            namespace["status"]["conditions"] = json!(wanted);
+        },
+    )
     .await
 }

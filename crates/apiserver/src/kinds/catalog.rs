@@ -34,23 +34,36 @@ impl Catalog {
     }
 
     fn add(&mut self, kind: Arc<Kind>) {
-        let path = (kind.group.clone(), kind.version.clone(), kind.plural.clone());
-        match self.groups.iter_mut().find(|(group, _)| *group == kind.group) {
+        let path = (
+            kind.group.clone(),
+            kind.version.clone(),
+            kind.plural.clone(),
+        );
+        match self
+            .groups
+            .iter_mut()
+            .find(|(group, _)| *group == kind.group)
+        {
             Some((_, versions)) if versions.contains(&kind.version) => {}
             Some((_, versions)) => versions.push(kind.version.clone()),
-            None => self.groups.push((kind.group.clone(), vec![kind.version.clone()])),
+            None => self
+                .groups
+                .push((kind.group.clone(), vec![kind.version.clone()])),
         }
         self.by_path.insert(path, kind.clone());
         self.ordered.push(kind);
     }
 
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
-        self.by_path.get(&(group.into(), version.into(), plural.into()))
+        self.by_path
+            .get(&(group.into(), version.into(), plural.into()))
     }
 
     /// The kind that an object's `apiVersion` and `kind` name.
     pub fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Kind>> {
-        self.ordered.iter().find(|k| *k.group == *group && *k.version == *version && *k.kind == *kind)
+        self.ordered
+            .iter()
+            .find(|k| *k.group == *group && *k.version == *version && *k.kind == *kind)
     }
 
     pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
@@ -58,12 +71,17 @@ impl Catalog {
     }
 
     pub fn kinds_of(&self, group: &str, version: &str) -> impl Iterator<Item = &Arc<Kind>> {
-        self.ordered.iter().filter(move |kind| *kind.group == *group && *kind.version == *version)
+        self.ordered
+            .iter()
+            .filter(move |kind| *kind.group == *group && *kind.version == *version)
     }
 
     /// Every group but the core one, with its versions, the preferred one first.
     pub fn groups(&self) -> impl Iterator<Item = (&Arc<str>, &[Arc<str>])> {
-        self.groups.iter().filter(|(group, _)| !group.is_empty()).map(|(group, versions)| (group, versions.as_slice()))
+        self.groups
+            .iter()
+            .filter(|(group, _)| !group.is_empty())
+            .map(|(group, versions)| (group, versions.as_slice()))
     }
 
     pub fn serves(&self, group: &str, version: &str) -> bool {

@@ -51,7 +51,9 @@ const EVENT_FIELDS: &[(&str, &str)] = &[
 ];
 
 fn rename(object: &mut Value, fields: &[(&str, &str)], direction: Direction) {
-    let Some(object) = object.as_object_mut() else { return };
+    let Some(object) = object.as_object_mut() else {
+        return;
+    };
     for &(served, stored) in fields {
         let (from, to) = match direction {
             Direction::ToStorage => (served, stored),
@@ -67,15 +69,21 @@ fn rename(object: &mut Value, fields: &[(&str, &str)], direction: Direction) {
 /// pods one by one; `apps/v1` needs the first said, and the rest is kept as that API had it.
 fn legacy_deployment(object: &mut Value) {
     let labels = object.pointer("/spec/template/metadata/labels").cloned();
-    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     // This field of the old API has no successor.
     spec.remove("rollbackTo");
-    let missing = spec.get("selector").is_none_or(|selector| selector.is_null() || *selector == json!({}));
+    let missing = spec
+        .get("selector")
+        .is_none_or(|selector| selector.is_null() || *selector == json!({}));
     if let (true, Some(labels)) = (missing, labels) {
         spec.insert("selector".into(), json!({ "matchLabels": labels }));
     }
     let strategy = spec.entry("strategy").or_insert_with(|| json!({}));
-    let rolling = strategy.get("type").is_none_or(|kind| kind == "RollingUpdate" || kind == "");
+    let rolling = strategy
+        .get("type")
+        .is_none_or(|kind| kind == "RollingUpdate" || kind == "");
     if let (true, Some(strategy)) = (rolling, strategy.as_object_mut()) {
         strategy.insert("type".into(), "RollingUpdate".into());
         let update = strategy.entry("rollingUpdate").or_insert_with(|| json!({}));
@@ -84,18 +92,24 @@ fn legacy_deployment(object: &mut Value) {
             update.entry("maxUnavailable").or_insert_with(|| 1.into());
         }
     }
-    spec.entry("progressDeadlineSeconds").or_insert_with(|| i32::MAX.into());
-    spec.entry("revisionHistoryLimit").or_insert_with(|| i32::MAX.into());
+    spec.entry("progressDeadlineSeconds")
+        .or_insert_with(|| i32::MAX.into());
+    spec.entry("revisionHistoryLimit")
+        .or_insert_with(|| i32::MAX.into());
 }
 
 fn autoscaler_to_v2(object: &mut Value) {
-    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     if let Some(percent) = spec.remove("targetCPUUtilizationPercentage") {
         let target = json!({"type": "Utilization", "averageUtilization": percent});
         let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
         spec.insert("metrics".into(), json!([metric]));
     }
-    let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else { return };
+    let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else {
+        return;
+    };
     if let Some(percent) = status.remove("currentCPUUtilizationPercentage") {
         let metric = json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": percent}}});
         status.insert("currentMetrics".into(), json!([metric]));
@@ -105,8 +119,12 @@ fn autoscaler_to_v2(object: &mut Value) {
 fn autoscaler_to_v1(object: &mut Value) {
     fn cpu_percent(part: &mut Map<String, Value>, list: &str, inner: &str) -> Option<Value> {
         let metrics = part.remove(list)?;
-        let cpu = metrics.as_array()?.iter().find(|metric| metric["resource"]["name"] == "cpu")?;
-        cpu.pointer(&format!("/resource/{inner}/averageUtilization")).cloned()
+        let cpu = metrics
+            .as_array()?
+            .iter()
+            .find(|metric| metric["resource"]["name"] == "cpu")?;
+        cpu.pointer(&format!("/resource/{inner}/averageUtilization"))
+            .cloned()
     }
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("behavior");

@@ -22,15 +22,23 @@ pub struct Custom {
 
 impl std::fmt::Debug for Custom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Custom").field("columns", &self.columns).finish_non_exhaustive()
+        f.debug_struct("Custom")
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
     }
 }
 
 /// Fills in what the API fills in for a CRD: names and conversion.
 pub fn default_spec(crd: &mut Value) {
-    let Some(spec) = crd.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = crd.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
-        let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = names
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         if text(names.get("singular")).is_empty() {
             names.insert("singular".into(), kind.to_lowercase().into());
         }
@@ -40,7 +48,9 @@ pub fn default_spec(crd: &mut Value) {
     }
     let conversion = spec.entry("conversion").or_insert_with(|| json!({}));
     if let Some(conversion) = conversion.as_object_mut() {
-        conversion.entry("strategy").or_insert_with(|| "None".into());
+        conversion
+            .entry("strategy")
+            .or_insert_with(|| "None".into());
     }
 }
 
@@ -55,7 +65,11 @@ pub fn validate(crd: &Value, old: Option<&Value>) -> Vec<Invalid> {
     let (group, plural) = (text(spec.get("group")), text(spec["names"].get("plural")));
     let name = text(crd["metadata"].get("name"));
     let mut add = |reason: &'static str, field: &str, message: String| {
-        problems.push(Invalid { reason, field: field.to_owned(), message });
+        problems.push(Invalid {
+            reason,
+            field: field.to_owned(),
+            message,
+        });
     };
     for (field, value) in [
         ("spec.group", group),
@@ -67,7 +81,11 @@ pub fn validate(crd: &Value, old: Option<&Value>) -> Vec<Invalid> {
         }
     }
     if !group.is_empty() && !plural.is_empty() && name != format!("{plural}.{group}") {
-        add("FieldValueInvalid", "metadata.name", format!("Invalid value: {name:?}: must be spec.names.plural+\".\"+spec.group"));
+        add(
+            "FieldValueInvalid",
+            "metadata.name",
+            format!("Invalid value: {name:?}: must be spec.names.plural+\".\"+spec.group"),
+        );
     }
     match text(spec.get("scope")) {
         "Namespaced" | "Cluster" => {}
@@ -80,12 +98,18 @@ pub fn validate(crd: &Value, old: Option<&Value>) -> Vec<Invalid> {
     }
     let no_versions = Vec::new();
     let versions = spec["versions"].as_array().unwrap_or(&no_versions);
-    let stored = versions.iter().filter(|version| version["storage"] == true).count();
+    let stored = versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .count();
     if stored != 1 {
         add(
             "FieldValueInvalid",
             "spec.versions",
-            format!("Invalid value: {}: must have exactly one version marked as storage version", spec["versions"]),
+            format!(
+                "Invalid value: {}: must have exactly one version marked as storage version",
+                spec["versions"]
+            ),
         );
     }
     if let Some(old) = old {
@@ -126,13 +150,22 @@ pub fn kinds(crd: &Value) -> Vec<Kind> {
     let spec = Arc::new(crd["spec"].clone());
     let names = &spec["names"];
     let strings = |value: &Value| -> Vec<Arc<str>> {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(Arc::from).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(Arc::from)
+            .collect()
     };
     let group: Arc<str> = text(spec.get("group")).into();
     let plural: Arc<str> = text(names.get("plural")).into();
     let versions: Vec<&Value> = spec["versions"].as_array().into_iter().flatten().collect();
-    let storage: Arc<str> =
-        versions.iter().find(|version| version["storage"] == true).map_or("", |version| text(version.get("name"))).into();
+    let storage: Arc<str> = versions
+        .iter()
+        .find(|version| version["storage"] == true)
+        .map_or("", |version| text(version.get("name")))
+        .into();
     versions
         .into_iter()
         .filter(|version| version["served"] == true)
@@ -147,7 +180,11 @@ pub fn kinds(crd: &Value) -> Vec<Kind> {
                 list_kind: text(names.get("listKind")).into(),
                 short_names: strings(&names["shortNames"]),
                 categories: strings(&names["categories"]),
-                scope: if spec["scope"] == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
+                scope: if spec["scope"] == "Cluster" {
+                    Scope::Cluster
+                } else {
+                    Scope::Namespaced
+                },
                 status: version.pointer("/subresources/status").is_some(),
                 scale: version.pointer("/subresources/scale").is_some(),
                 generation: true,
@@ -166,7 +203,10 @@ pub fn kinds(crd: &Value) -> Vec<Kind> {
                         .pointer("/schema/openAPIV3Schema")
                         .and_then(|openapi| CrdSchema::parse(openapi).ok()),
                     columns: version["additionalPrinterColumns"].clone(),
-                    scale: version.pointer("/subresources/scale").cloned().unwrap_or(Value::Null),
+                    scale: version
+                        .pointer("/subresources/scale")
+                        .cloned()
+                        .unwrap_or(Value::Null),
                     spec: spec.clone(),
                 })),
             }
@@ -178,7 +218,9 @@ pub fn kinds(crd: &Value) -> Vec<Kind> {
 pub fn compare_versions(a: &str, b: &str) -> Ordering {
     fn rank(version: &str) -> Option<(u8, u32, u32)> {
         let rest = version.strip_prefix('v')?;
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (major, rest) = rest.split_at(digits);
         let major = major.parse().ok()?;
         for (name, stage) in [("alpha", 0), ("beta", 1)] {

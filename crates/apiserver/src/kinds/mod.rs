@@ -109,12 +109,20 @@ impl Kind {
     }
 
     pub fn gvk(&self) -> KindRef<'_> {
-        KindRef { group: &self.group, version: &self.version, kind: &self.kind }
+        KindRef {
+            group: &self.group,
+            version: &self.version,
+            kind: &self.kind,
+        }
     }
 
     /// The kind in the version that it is stored in, for defaulting and validation.
     pub fn storage_gvk(&self) -> KindRef<'_> {
-        KindRef { group: &self.storage_group, version: &self.storage_version, kind: &self.kind }
+        KindRef {
+            group: &self.storage_group,
+            version: &self.storage_version,
+            kind: &self.kind,
+        }
     }
 
     pub fn api_version(&self) -> String {
@@ -132,7 +140,11 @@ impl Kind {
 
     /// `Kind` or `Kind.group`, as messages about invalid objects name it.
     pub fn qualified_kind(&self) -> String {
-        if self.group.is_empty() { self.kind.to_string() } else { format!("{}.{}", self.kind, self.group) }
+        if self.group.is_empty() {
+            self.kind.to_string()
+        } else {
+            format!("{}.{}", self.kind, self.group)
+        }
     }
 
     /// `plural` or `plural.group`, as most messages name it.
@@ -147,7 +159,11 @@ impl Kind {
 
 /// `version` for the core group, `group/version` otherwise.
 pub fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 /// The group and version of an `apiVersion`.

@@ -15,27 +15,44 @@ const CHANGE: &[&str] = &["get", "patch", "update"];
 const POST: &[&str] = &["create"];
 
 const fn whole(name: &'static str) -> Subresource {
-    Subresource { name, body: None, verbs: CHANGE }
+    Subresource {
+        name,
+        body: None,
+        verbs: CHANGE,
+    }
 }
 
 /// The subresources served for a kind, by name.
 pub fn subresources(kind: &Kind) -> Vec<Subresource> {
     let mut list = Vec::new();
-    let posted = |name, body| Subresource { name, body: Some(body), verbs: POST };
+    let posted = |name, body| Subresource {
+        name,
+        body: Some(body),
+        verbs: POST,
+    };
     match kind.resource.as_str() {
         "pods" => {
             list.push(posted("binding", ("", "v1", "Binding")));
             list.push(whole("ephemeralcontainers"));
             list.push(posted("eviction", ("policy", "v1", "Eviction")));
-            list.push(whole("resize"));
         }
-        "namespaces" => list.push(Subresource { name: "finalize", body: None, verbs: &["update"] }),
-        "serviceaccounts" => list.push(posted("token", ("authentication.k8s.io", "v1", "TokenRequest"))),
-        "certificatesigningrequests.certificates.k8s.io" => list.push(whole("approval")),
+        "namespaces" => list.push(Subresource {
+            name: "finalize",
+            body: None,
+            verbs: &["update"],
+        }),
+        "serviceaccounts" => list.push(posted(
+            "token",
+            ("authentication.k8s.io", "v1", "TokenRequest"),
+        )),
         _ => {}
     }
     if kind.scale {
-        list.push(Subresource { name: "scale", body: Some(("autoscaling", "v1", "Scale")), verbs: CHANGE });
+        list.push(Subresource {
+            name: "scale",
+            body: Some(("autoscaling", "v1", "Scale")),
+            verbs: CHANGE,
+        });
     }
     if kind.status {
         list.push(whole("status"));

@@ -24,7 +24,10 @@ pub fn before_create(kind: &Kind, object: &mut Value) {
             label_namespace(object, &name);
             // An empty spec is nothing that somebody wrote.
             if let Some(fields) = object.as_object_mut()
-                && fields.get("spec").and_then(Value::as_object).is_some_and(Map::is_empty)
+                && fields
+                    .get("spec")
+                    .and_then(Value::as_object)
+                    .is_some_and(Map::is_empty)
             {
                 fields.remove("spec");
             }
@@ -43,7 +46,9 @@ pub fn before_create(kind: &Kind, object: &mut Value) {
 
 /// The fields of a new object that are the server's own, and so nobody's in its record of writers.
 pub fn begin(kind: &Kind, object: &mut Value) {
-    let Some(fields) = object.as_object_mut() else { return };
+    let Some(fields) = object.as_object_mut() else {
+        return;
+    };
     match kind.resource.as_str() {
         "namespaces" => {
             fields.insert("status".into(), json!({"phase": "Active"}));
@@ -58,9 +63,15 @@ pub fn begin(kind: &Kind, object: &mut Value) {
         "pods" => pods::begin(object),
         "services" => drop(fields.insert("status".into(), json!({"loadBalancer": {}}))),
         CRDS => {
-            let versions = fields.get("spec").and_then(|spec| spec["versions"].as_array()).into_iter().flatten();
-            let stored: Vec<Value> =
-                versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
+            let versions = fields
+                .get("spec")
+                .and_then(|spec| spec["versions"].as_array())
+                .into_iter()
+                .flatten();
+            let stored: Vec<Value> = versions
+                .filter(|version| version["storage"] == true)
+                .map(|version| version["name"].clone())
+                .collect();
             let status = json!({
                 "conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored,
             });
@@ -68,7 +79,9 @@ pub fn begin(kind: &Kind, object: &mut Value) {
         }
         // Typed kinds always show a status, even an empty one.
         _ if kind.status && kind.custom.is_none() => {
-            fields.entry("status").or_insert_with(|| Value::Object(Map::new()));
+            fields
+                .entry("status")
+                .or_insert_with(|| Value::Object(Map::new()));
         }
         _ => {}
     }
@@ -79,7 +92,11 @@ fn label_namespace(object: &mut Value, name: &str) {
     if name.is_empty() {
         return;
     }
-    let mut labels = object.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut labels = object
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
     labels.insert("kubernetes.io/metadata.name".into(), name.into());
     set_meta(object, "labels", Value::Object(labels));
 }
@@ -88,7 +105,12 @@ fn label_namespace(object: &mut Value, name: &str) {
 ///
 /// # Errors
 /// When the request itself cannot be carried out.
-pub fn before_update(request: &Request<'_>, part: Part, live: &Value, new: &mut Value) -> Result<(), ApiError> {
+pub fn before_update(
+    request: &Request<'_>,
+    part: Part,
+    live: &Value,
+    new: &mut Value,
+) -> Result<(), ApiError> {
     match request.kind.resource.as_str() {
         "namespaces" => {
             if part != Part::Subresource("finalize") {
@@ -107,9 +129,14 @@ pub fn before_update(request: &Request<'_>, part: Part, live: &Value, new: &mut 
 /// `status.storedVersions` gains the storage version of a changed CRD.
 fn store_versions(crd: &mut Value) {
     let versions = crd["spec"]["versions"].as_array().into_iter().flatten();
-    let storage: Vec<Value> =
-        versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
-    if let Some(stored) = crd.pointer_mut("/status/storedVersions").and_then(Value::as_array_mut) {
+    let storage: Vec<Value> = versions
+        .filter(|version| version["storage"] == true)
+        .map(|version| version["name"].clone())
+        .collect();
+    if let Some(stored) = crd
+        .pointer_mut("/status/storedVersions")
+        .and_then(Value::as_array_mut)
+    {
         for version in storage {
             if !stored.contains(&version) {
                 stored.push(version);
@@ -134,7 +161,11 @@ pub fn before_delete(request: &Request<'_>, live: &Value) -> Result<(), ApiError
     if request.kind.is("namespaces") {
         let name = meta(live, "name");
         if matches!(name, "default" | "kube-system" | "kube-public") {
-            return Err(ApiError::forbidden(&request.kind, name, "this namespace may not be deleted"));
+            return Err(ApiError::forbidden(
+                &request.kind,
+                name,
+                "this namespace may not be deleted",
+            ));
         }
     }
     Ok(())
@@ -155,9 +186,15 @@ pub fn on_delete(kind: &Kind, object: &mut Value) {
 /// Whether an object that was marked for deletion can go now.
 pub fn finished(kind: &Kind, object: &Value) -> bool {
     let marked = !text(object, "/metadata/deletionTimestamp").is_empty();
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let grace = object
+        .pointer("/metadata/deletionGracePeriodSeconds")
+        .and_then(Value::as_i64)
+        .unwrap_or(0);
     let kept_by_spec = kind.is("namespaces")
-        && object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        && object
+            .pointer("/spec/finalizers")
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty());
     marked && grace == 0 && finalizers(object).is_empty() && !kept_by_spec
 }
 
@@ -171,7 +208,9 @@ pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
         ));
     }
     if kind.is("endpoints") {
-        warnings.push("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into());
+        warnings.push(
+            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into(),
+        );
     }
     let _ = object;
     warnings
@@ -181,7 +220,11 @@ pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
 ///
 /// # Errors
 /// 403 when somebody would grant more than they hold.
-pub fn check_authority(request: &Request<'_>, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+pub fn check_authority(
+    request: &Request<'_>,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
     match &*request.kind.group {
         "rbac.authorization.k8s.io" => rbac::check_escalation(request, object, old),
         _ => Ok(()),

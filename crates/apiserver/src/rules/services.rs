@@ -25,21 +25,31 @@ pub fn claims(service: &Value) -> Vec<String> {
     let mut claims: Vec<String> = cluster_ips(service).map(|ip| format!("ip {ip}")).collect();
     for port in service["spec"]["ports"].as_array().into_iter().flatten() {
         if let Some(node_port) = port["nodePort"].as_u64().filter(|&port| port > 0) {
-            let claim = format!("port {node_port}/{}", port["protocol"].as_str().unwrap_or("TCP"));
+            let claim = format!(
+                "port {node_port}/{}",
+                port["protocol"].as_str().unwrap_or("TCP")
+            );
             // Two ports of one Service may share a node port when their protocols differ, and then their claims do too.
             if !claims.contains(&claim) {
                 claims.push(claim);
             }
         }
     }
-    if let Some(port) = service["spec"]["healthCheckNodePort"].as_u64().filter(|&port| port > 0) {
+    if let Some(port) = service["spec"]["healthCheckNodePort"]
+        .as_u64()
+        .filter(|&port| port > 0)
+    {
         claims.push(format!("port {port}/TCP"));
     }
     claims
 }
 
 fn cluster_ips(service: &Value) -> impl Iterator<Item = &str> {
-    let listed = service["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let listed = service["spec"]["clusterIPs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     let single = text(service, "/spec/clusterIP");
     let mut ips: Vec<&str> = listed.collect();
     if ips.is_empty() {
@@ -52,9 +62,17 @@ fn cluster_ips(service: &Value) -> impl Iterator<Item = &str> {
 pub fn before_update(live: &Value, new: &mut Value) {
     let external = text(new, "/spec/type") == "ExternalName";
     let was_external = text(live, "/spec/type") == "ExternalName";
-    let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     if external {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+        for field in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ] {
             if live["spec"].get(field) == spec.get(field) {
                 spec.remove(field);
             }
@@ -71,12 +89,24 @@ pub fn before_update(live: &Value, new: &mut Value) {
             spec.insert(field.into(), value.clone());
         }
     }
-    let takes_ports = matches!(spec.get("type").and_then(Value::as_str), Some("NodePort" | "LoadBalancer"));
+    let takes_ports = matches!(
+        spec.get("type").and_then(Value::as_str),
+        Some("NodePort" | "LoadBalancer")
+    );
     let no_ports = Vec::new();
     let old_ports = live["spec"]["ports"].as_array().unwrap_or(&no_ports);
-    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        let old = old_ports.iter().find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
-        let Some(port) = port.as_object_mut() else { continue };
+    for port in spec
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let old = old_ports
+            .iter()
+            .find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
+        let Some(port) = port.as_object_mut() else {
+            continue;
+        };
         match old.and_then(|old| old.get("nodePort")) {
             Some(node_port) if takes_ports && !port.contains_key("nodePort") => {
                 port.insert("nodePort".into(), node_port.clone());
@@ -93,7 +123,11 @@ pub fn before_update(live: &Value, new: &mut Value) {
 ///
 /// # Errors
 /// 422 for an address outside the cluster's range, 500 when nothing is free.
-pub fn allocate(request: &Request<'_>, object: &mut Value, old: Option<&Value>) -> Result<Vec<String>, ApiError> {
+pub fn allocate(
+    request: &Request<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+) -> Result<Vec<String>, ApiError> {
     if !request.kind.is("services") {
         return Ok(Vec::new());
     }
@@ -118,7 +152,11 @@ pub fn allocate(request: &Request<'_>, object: &mut Value, old: Option<&Value>) 
     let wants_health = local && object["spec"]["healthCheckNodePort"].as_u64().unwrap_or(0) == 0;
     if wants_address || wants_ports || wants_health {
         let (volume, _) = request.cluster.store.read(&request.kind.resource);
-        taken.extend(volume.iter(None).flat_map(|service| claims(&service.value())));
+        taken.extend(
+            volume
+                .iter(None)
+                .flat_map(|service| claims(&service.value())),
+        );
         taken.extend(asked.iter().cloned());
     }
     if wants_address {
@@ -132,7 +170,8 @@ pub fn allocate(request: &Request<'_>, object: &mut Value, old: Option<&Value>) 
         let spec = &mut object["spec"];
         if let Some(spec) = spec.as_object_mut() {
             spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
-            spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
+            spec.entry("ipFamilyPolicy")
+                .or_insert_with(|| "SingleStack".into());
         }
     }
     if wants_ports {
@@ -151,7 +190,9 @@ pub fn allocate(request: &Request<'_>, object: &mut Value, old: Option<&Value>) 
 }
 
 fn check_range(request: &Request<'_>, object: &Value, ip: &str) -> Result<(), ApiError> {
-    let inside = ip.parse::<Ipv4Addr>().is_ok_and(|ip| request.cluster.service_cidr.contains(&ip));
+    let inside = ip
+        .parse::<Ipv4Addr>()
+        .is_ok_and(|ip| request.cluster.service_cidr.contains(&ip));
     if inside {
         return Ok(());
     }
@@ -160,8 +201,16 @@ fn check_range(request: &Request<'_>, object: &Value, ip: &str) -> Result<(), Ap
          range of valid IPs is {}",
         request.cluster.service_cidr
     );
-    let problem = Invalid { reason: "FieldValueInvalid", field: "spec.clusterIPs".into(), message };
-    Err(ApiError::invalid(&request.kind, meta(object, "name"), &[problem]))
+    let problem = Invalid {
+        reason: "FieldValueInvalid",
+        field: "spec.clusterIPs".into(),
+        message,
+    };
+    Err(ApiError::invalid(
+        &request.kind,
+        meta(object, "name"),
+        &[problem],
+    ))
 }
 
 fn random() -> u32 {
@@ -172,10 +221,15 @@ fn random() -> u32 {
 }
 
 /// An address that is not taken, from the upper part of the range: the lower part is for those who name addresses.
-fn free_address(request: &Request<'_>, taken: &std::collections::BTreeSet<String>) -> Result<Ipv4Addr, ApiError> {
+fn free_address(
+    request: &Request<'_>,
+    taken: &std::collections::BTreeSet<String>,
+) -> Result<Ipv4Addr, ApiError> {
     let range = request.cluster.service_cidr;
     let first = u32::from(range.network());
-    let size = 1_u32.checked_shl(32 - u32::from(range.prefix_len())).unwrap_or(u32::MAX);
+    let size = 1_u32
+        .checked_shl(32 - u32::from(range.prefix_len()))
+        .unwrap_or(u32::MAX);
     // As Kubernetes computes its static band.
     let band = (size / 16).clamp(16.min(size / 2), 256);
     let usable = size.saturating_sub(band + 1).max(1);
@@ -186,10 +240,15 @@ fn free_address(request: &Request<'_>, taken: &std::collections::BTreeSet<String
             return Ok(ip);
         }
     }
-    Err(ApiError::internal(format!("failed to allocate a serviceIP: range is full ({range})")))
+    Err(ApiError::internal(format!(
+        "failed to allocate a serviceIP: range is full ({range})"
+    )))
 }
 
-fn free_port(taken: &mut std::collections::BTreeSet<String>, protocol: &str) -> Result<u16, ApiError> {
+fn free_port(
+    taken: &mut std::collections::BTreeSet<String>,
+    protocol: &str,
+) -> Result<u16, ApiError> {
     let count = NODE_PORTS.end() - NODE_PORTS.start() + 1;
     let start = u16::try_from(random() % u32::from(count)).unwrap_or(0);
     for step in 0..count {
@@ -199,27 +258,48 @@ fn free_port(taken: &mut std::collections::BTreeSet<String>, protocol: &str) -> 
             return Ok(port);
         }
     }
-    Err(ApiError::internal("failed to allocate a nodePort: range is full"))
+    Err(ApiError::internal(
+        "failed to allocate a nodePort: range is full",
+    ))
 }
 
 /// What it means that a claim is held by another: an error if the caller had wished for it, another try otherwise.
 ///
 /// # Errors
 /// 422 naming the field.
-pub fn claimed(kind: &Kind, name: &str, claim: &str, asked: &[String], attempt: usize) -> Result<(), ApiError> {
+pub fn claimed(
+    kind: &Kind,
+    name: &str,
+    claim: &str,
+    asked: &[String],
+    attempt: usize,
+) -> Result<(), ApiError> {
     if !asked.iter().any(|own| own == claim) && attempt < ATTEMPTS {
         return Ok(());
     }
     let (field, message) = match claim.split_once(' ') {
         Some(("ip", ip)) => (
             "spec.clusterIPs",
-            format!("Invalid value: [{ip:?}]: failed to allocate IP {ip}: provided IP is already allocated"),
+            format!(
+                "Invalid value: [{ip:?}]: failed to allocate IP {ip}: provided IP is already allocated"
+            ),
         ),
         _ => {
-            let port = claim.trim_start_matches("port ").split('/').next().unwrap_or_default();
-            ("spec.ports[0].nodePort", format!("Invalid value: {port}: provided port is already allocated"))
+            let port = claim
+                .trim_start_matches("port ")
+                .split('/')
+                .next()
+                .unwrap_or_default();
+            (
+                "spec.ports[0].nodePort",
+                format!("Invalid value: {port}: provided port is already allocated"),
+            )
         }
     };
-    let problem = Invalid { reason: "FieldValueInvalid", field: field.into(), message };
+    let problem = Invalid {
+        reason: "FieldValueInvalid",
+        field: field.into(),
+        message,
+    };
     Err(ApiError::invalid(kind, name, &[problem]))
 }

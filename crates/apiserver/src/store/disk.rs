@@ -59,8 +59,10 @@ impl RedbDisk {
     /// # Errors
     /// When the file cannot be opened, is in use by another process, or is not a database.
     pub fn open(path: &Path) -> Result<RedbDisk, DiskError> {
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(DiskError::from_redb)?;
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+            .map_err(DiskError::from_redb)?;
         Ok(RedbDisk { database })
     }
 }
@@ -94,7 +96,8 @@ impl Disk for RedbDisk {
                 .map_err(DiskError::from_redb)?;
             }
             let mut meta = write.open_table(META).map_err(DiskError::from_redb)?;
-            meta.insert(REVISION, revision).map_err(DiskError::from_redb)?;
+            meta.insert(REVISION, revision)
+                .map_err(DiskError::from_redb)?;
         }
         write.commit().map_err(DiskError::from_redb)
     }

@@ -40,11 +40,16 @@ struct Shelves {
 
 impl Shelves {
     fn shelf(&self, resource: &ResourceId) -> watch::Sender<Arc<Volume>> {
-        let mut shelves = self.by_resource.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = self
+            .by_resource
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         shelves
             .entry(resource.clone())
             .or_insert_with(|| {
-                watch::Sender::new(Arc::new(Volume::empty(self.horizon.load(Ordering::Acquire))))
+                watch::Sender::new(Arc::new(Volume::empty(
+                    self.horizon.load(Ordering::Acquire),
+                )))
             })
             .clone()
     }
@@ -97,7 +102,11 @@ impl Store {
 
     /// Every resource that has ever held an object.
     pub fn resources(&self) -> Vec<ResourceId> {
-        let shelves = self.shelves.by_resource.lock().unwrap_or_else(PoisonError::into_inner);
+        let shelves = self
+            .shelves
+            .by_resource
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         shelves.keys().cloned().collect()
     }
 
@@ -108,7 +117,10 @@ impl Store {
     pub async fn write(&self, write: Write) -> Result<Arc<Stored>, WriteError> {
         let (reply, answer) = oneshot::channel();
         let command = writer::Command::Write(Box::new(write), reply);
-        self.commands.send(command).await.map_err(|_| WriteError::Closed)?;
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)?
     }
 
@@ -116,7 +128,12 @@ impl Store {
     /// Called once after bootstrap, so that no client can rely on revisions from before the cluster was ready.
     pub async fn seal(&self) {
         let (reply, answer) = oneshot::channel();
-        if self.commands.send(writer::Command::Seal(reply)).await.is_ok() {
+        if self
+            .commands
+            .send(writer::Command::Seal(reply))
+            .await
+            .is_ok()
+        {
             // A closed channel means that the writer is gone, and with it all history.
             let _ = answer.await;
         }

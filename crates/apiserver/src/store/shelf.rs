@@ -14,7 +14,11 @@ pub struct ResourceId(Arc<str>);
 
 impl ResourceId {
     pub fn new(plural: &str, group: &str) -> ResourceId {
-        if group.is_empty() { ResourceId(plural.into()) } else { ResourceId(format!("{plural}.{group}").into()) }
+        if group.is_empty() {
+            ResourceId(plural.into())
+        } else {
+            ResourceId(format!("{plural}.{group}").into())
+        }
     }
     /// From the form that [`ResourceId::as_str`] gives.
     pub fn parse(text: &str) -> ResourceId {
@@ -46,7 +50,10 @@ pub struct Key {
 
 impl Key {
     pub fn new(namespace: &str, name: &str) -> Key {
-        Key { namespace: namespace.into(), name: name.into() }
+        Key {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -98,21 +105,32 @@ impl Stored {
         let head: Head<'_> = serde_json::from_slice(&json)?;
         let meta = head.metadata;
         let key = Key::new(meta.namespace.as_deref().unwrap_or(""), &meta.name);
-        let revision = meta.resource_version.parse().map_err(serde::de::Error::custom)?;
+        let revision = meta
+            .resource_version
+            .parse()
+            .map_err(serde::de::Error::custom)?;
         Ok(Stored {
             key,
             uid: meta.uid,
             revision,
             labels: meta.labels.unwrap_or_default().into_iter().collect(),
             deleting: meta.deletion_timestamp.is_some(),
-            owners: meta.owner_references.unwrap_or_default().into_iter().map(|owner| owner.uid).collect(),
+            owners: meta
+                .owner_references
+                .unwrap_or_default()
+                .into_iter()
+                .map(|owner| owner.uid)
+                .collect(),
             json: json.clone(),
         })
     }
 
     /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
-        let at = self.labels.binary_search_by(|(key, _)| key.as_ref().cmp(name)).ok()?;
+        let at = self
+            .labels
+            .binary_search_by(|(key, _)| key.as_ref().cmp(name))
+            .ok()?;
         self.labels.get(at).map(|(_, value)| value.as_ref())
     }
 
@@ -159,7 +177,11 @@ pub struct Volume {
 
 impl Volume {
     pub(super) fn empty(horizon: u64) -> Volume {
-        Volume { objects: imbl::OrdMap::new(), history: imbl::Vector::new(), horizon }
+        Volume {
+            objects: imbl::OrdMap::new(),
+            history: imbl::Vector::new(),
+            horizon,
+        }
     }
 
     /// Puts an object that was there before this process started.
@@ -178,13 +200,15 @@ impl Volume {
                 self.objects.remove(&event.object.key);
             }
             EventKind::Added | EventKind::Modified => {
-                self.objects.insert(event.object.key.clone(), event.object.clone());
+                self.objects
+                    .insert(event.object.key.clone(), event.object.clone());
             }
         }
         let now = event.at;
         self.history.push_back(event);
         while let Some(oldest) = self.history.front() {
-            let old = now.duration_since(oldest.at) > HISTORY_AGE && self.history.len() > HISTORY_ALWAYS;
+            let old =
+                now.duration_since(oldest.at) > HISTORY_AGE && self.history.len() > HISTORY_ALWAYS;
             if !old && self.history.len() <= HISTORY_EVENTS {
                 break;
             }
@@ -195,7 +219,9 @@ impl Volume {
 
     /// The revision of the last change.
     pub fn revision(&self) -> u64 {
-        self.history.last().map_or(self.horizon, |event| event.revision)
+        self.history
+            .last()
+            .map_or(self.horizon, |event| event.revision)
     }
 
     /// Changes at or before this revision are forgotten.
@@ -217,7 +243,9 @@ impl Volume {
         self.objects
             .range(start..)
             .map(|(_, object)| object)
-            .take_while(move |object| namespace.is_none_or(|wanted| &*object.key.namespace == wanted))
+            .take_while(move |object| {
+                namespace.is_none_or(|wanted| &*object.key.namespace == wanted)
+            })
     }
 
     /// The objects after `after` in that order.
@@ -226,11 +254,16 @@ impl Volume {
         namespace: Option<&'a str>,
         after: &Key,
     ) -> impl Iterator<Item = &'a Arc<Stored>> {
-        let after = (std::ops::Bound::Excluded(after.clone()), std::ops::Bound::Unbounded);
+        let after = (
+            std::ops::Bound::Excluded(after.clone()),
+            std::ops::Bound::Unbounded,
+        );
         self.objects
             .range(after)
             .map(|(_, object)| object)
-            .take_while(move |object| namespace.is_none_or(|wanted| &*object.key.namespace == wanted))
+            .take_while(move |object| {
+                namespace.is_none_or(|wanted| &*object.key.namespace == wanted)
+            })
     }
 
     /// The changes after `revision`, oldest first; `None` if some of them are forgotten.
@@ -238,7 +271,10 @@ impl Volume {
         if revision < self.horizon {
             return None;
         }
-        let from = match self.history.binary_search_by(|event| event.revision.cmp(&revision)) {
+        let from = match self
+            .history
+            .binary_search_by(|event| event.revision.cmp(&revision))
+        {
             Ok(at) => at + 1,
             Err(at) => at,
         };
@@ -248,10 +284,16 @@ impl Volume {
     /// The state as it was at `revision`, by undoing what happened since; `None` if that is forgotten.
     pub fn at(&self, revision: u64) -> Option<Volume> {
         let later: Vec<_> = self.since(revision)?.cloned().collect();
-        let mut volume = Volume { objects: self.objects.clone(), history: imbl::Vector::new(), horizon: revision };
+        let mut volume = Volume {
+            objects: self.objects.clone(),
+            history: imbl::Vector::new(),
+            horizon: revision,
+        };
         for event in later.into_iter().rev() {
             match &event.previous {
-                Some(previous) => volume.objects.insert(previous.key.clone(), previous.clone()),
+                Some(previous) => volume
+                    .objects
+                    .insert(previous.key.clone(), previous.clone()),
                 None => volume.objects.remove(&event.object.key),
             };
         }

@@ -19,7 +19,10 @@ impl Disk for TestDisk {
     }
     fn commit(&mut self, _revision: u64, _puts: &[Put]) -> Result<(), DiskError> {
         if self.fail.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(DiskError::Corrupt { key: String::new(), reason: "told to fail".into() });
+            return Err(DiskError::Corrupt {
+                key: String::new(),
+                reason: "told to fail".into(),
+            });
         }
         Ok(())
     }
@@ -28,9 +31,12 @@ impl Disk for TestDisk {
 fn open() -> (Store, std::sync::Arc<std::sync::atomic::AtomicBool>) {
     let fail = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let claims: super::ClaimsOf = |resource| {
-        (resource == "claimers").then_some(|object: &Value| vec![object["claim"].as_str().unwrap_or_default().to_owned()])
+        (resource == "claimers").then_some(|object: &Value| {
+            vec![object["claim"].as_str().unwrap_or_default().to_owned()]
+        })
     };
-    let (store, _events) = Store::open(Box::new(TestDisk { fail: fail.clone() }), claims).expect("it opens");
+    let (store, _events) =
+        Store::open(Box::new(TestDisk { fail: fail.clone() }), claims).expect("it opens");
     (store, fail)
 }
 
@@ -39,20 +45,42 @@ fn object(name: &str, number: u32) -> Value {
 }
 
 fn put(resource: &ResourceId, name: &str, expect: Expect, value: Value) -> Write {
-    Write { resource: resource.clone(), key: Key::new("", name), expect, change: Change::Put(value) }
+    Write {
+        resource: resource.clone(),
+        key: Key::new("", name),
+        expect,
+        change: Change::Put(value),
+    }
 }
 
 #[tokio::test]
 async fn expectations_decide() {
     let (store, _) = open();
     let things = ResourceId::new("things", "");
-    let first = store.write(put(&things, "a", Expect::Absent, object("a", 1))).await.expect("created");
-    let again = store.write(put(&things, "a", Expect::Absent, object("a", 2))).await;
+    let first = store
+        .write(put(&things, "a", Expect::Absent, object("a", 1)))
+        .await
+        .expect("created");
+    let again = store
+        .write(put(&things, "a", Expect::Absent, object("a", 2)))
+        .await;
     assert_eq!(again.err(), Some(WriteError::Exists));
-    let second = put(&things, "a", Expect::Revision(first.revision), object("a", 2));
+    let second = put(
+        &things,
+        "a",
+        Expect::Revision(first.revision),
+        object("a", 2),
+    );
     let second = store.write(second).await.expect("updated");
     assert!(second.revision > first.revision);
-    let stale = store.write(put(&things, "a", Expect::Revision(first.revision), object("a", 3))).await;
+    let stale = store
+        .write(put(
+            &things,
+            "a",
+            Expect::Revision(first.revision),
+            object("a", 3),
+        ))
+        .await;
     assert_eq!(stale.err(), Some(WriteError::Stale));
     let elsewhere = Write {
         resource: things.clone(),
@@ -60,7 +88,10 @@ async fn expectations_decide() {
         expect: Expect::Absent,
         change: Change::Put(json!({"metadata": {"name": "b", "namespace": "nowhere", "uid": "b"}})),
     };
-    assert_eq!(store.write(elsewhere).await.err(), Some(WriteError::NamespaceMissing));
+    assert_eq!(
+        store.write(elsewhere).await.err(),
+        Some(WriteError::NamespaceMissing)
+    );
 }
 
 #[tokio::test]
@@ -68,8 +99,13 @@ async fn claims_are_held_by_one() {
     let (store, _) = open();
     let claimers = ResourceId::new("claimers", "");
     let claiming = |name: &str| json!({"metadata": {"name": name, "uid": name}, "claim": "x"});
-    let first = store.write(put(&claimers, "a", Expect::Absent, claiming("a"))).await.expect("claimed");
-    let second = store.write(put(&claimers, "b", Expect::Absent, claiming("b"))).await;
+    let first = store
+        .write(put(&claimers, "a", Expect::Absent, claiming("a")))
+        .await
+        .expect("claimed");
+    let second = store
+        .write(put(&claimers, "b", Expect::Absent, claiming("b")))
+        .await;
     assert_eq!(second.err(), Some(WriteError::Claimed("x".into())));
     let gone = Write {
         resource: claimers.clone(),
@@ -78,25 +114,42 @@ async fn claims_are_held_by_one() {
         change: Change::Delete,
     };
     store.write(gone).await.expect("deleted");
-    store.write(put(&claimers, "b", Expect::Absent, claiming("b"))).await.expect("free again");
+    store
+        .write(put(&claimers, "b", Expect::Absent, claiming("b")))
+        .await
+        .expect("free again");
 }
 
 #[tokio::test]
 async fn what_the_disk_refuses_never_happened() {
     let (store, fail) = open();
     let things = ResourceId::new("things", "");
-    store.write(put(&things, "a", Expect::Absent, object("a", 1))).await.expect("created");
+    store
+        .write(put(&things, "a", Expect::Absent, object("a", 1)))
+        .await
+        .expect("created");
     let revision = store.revision();
     fail.store(true, std::sync::atomic::Ordering::SeqCst);
-    let refused = store.write(put(&things, "b", Expect::Absent, object("b", 1))).await;
+    let refused = store
+        .write(put(&things, "b", Expect::Absent, object("b", 1)))
+        .await;
     assert!(matches!(refused, Err(WriteError::Disk(_))), "{refused:?}");
-    assert_eq!((store.revision(), store.get(&things, &Key::new("", "b"))), (revision, None));
+    assert_eq!(
+        (store.revision(), store.get(&things, &Key::new("", "b"))),
+        (revision, None)
+    );
     fail.store(false, std::sync::atomic::Ordering::SeqCst);
-    store.write(put(&things, "b", Expect::Absent, object("b", 1))).await.expect("created at last");
+    store
+        .write(put(&things, "b", Expect::Absent, object("b", 1)))
+        .await
+        .expect("created at last");
 }
 
 fn contents(volume: &Volume) -> BTreeMap<String, Value> {
-    volume.iter(None).map(|object| (object.key.name.to_string(), object.value()["n"].clone())).collect()
+    volume
+        .iter(None)
+        .map(|object| (object.key.name.to_string(), object.value()["n"].clone()))
+        .collect()
 }
 
 proptest! {

@@ -76,11 +76,19 @@ pub(super) fn start(
     shelves: Arc<Shelves>,
     events: mpsc::UnboundedSender<Arc<Event>>,
 ) -> Result<mpsc::Sender<Command>, DiskError> {
-    let mut writer = Writer { revision: 0, volumes: imbl::OrdMap::new(), claims: imbl::OrdMap::new(), claims_of };
+    let mut writer = Writer {
+        revision: 0,
+        volumes: imbl::OrdMap::new(),
+        claims: imbl::OrdMap::new(),
+        claims_of,
+    };
     let mut corrupt = None;
     let revision = disk.load(&mut |key, json| {
         if let Err(reason) = writer.restore(key, json) {
-            corrupt.get_or_insert(DiskError::Corrupt { key: key.to_owned(), reason });
+            corrupt.get_or_insert(DiskError::Corrupt {
+                key: key.to_owned(),
+                reason,
+            });
         }
     })?;
     if let Some(error) = corrupt {
@@ -91,7 +99,9 @@ pub(super) fn start(
     for (resource, volume) in std::mem::take(&mut writer.volumes) {
         let mut volume = volume;
         volume.forget_history(revision);
-        let _ = shelves.shelf(&resource).send_replace(Arc::new(volume.clone()));
+        let _ = shelves
+            .shelf(&resource)
+            .send_replace(Arc::new(volume.clone()));
         writer.volumes.insert(resource, volume);
     }
     shelves.revision.store(revision, Ordering::Release);
@@ -121,7 +131,11 @@ fn run(
 ) {
     let mut published: BTreeMap<ResourceId, watch::Sender<Arc<Volume>>> = BTreeMap::new();
     while let Some(first) = inbox.blocking_recv() {
-        let before = (writer.revision, writer.volumes.clone(), writer.claims.clone());
+        let before = (
+            writer.revision,
+            writer.volumes.clone(),
+            writer.claims.clone(),
+        );
         let mut done: Vec<(Arc<Event>, Reply)> = Vec::new();
         let mut seals = Vec::new();
         let mut next = Some(first);
@@ -134,7 +148,11 @@ fn run(
                 },
                 Command::Seal(reply) => seals.push(reply),
             }
-            next = if done.len() < GROUP { inbox.try_recv().ok() } else { None };
+            next = if done.len() < GROUP {
+                inbox.try_recv().ok()
+            } else {
+                None
+            };
         }
         let puts: Vec<Put> = done.iter().map(|(event, _)| to_put(event)).collect();
         if !puts.is_empty()
@@ -151,7 +169,9 @@ fn run(
         touched.dedup();
         for resource in touched {
             if let Some(volume) = writer.volumes.get(resource) {
-                let shelf = published.entry(resource.clone()).or_insert_with(|| shelves.shelf(resource));
+                let shelf = published
+                    .entry(resource.clone())
+                    .or_insert_with(|| shelves.shelf(resource));
                 let _ = shelf.send_replace(Arc::new(volume.clone()));
             }
         }
@@ -182,23 +202,41 @@ impl Writer {
     fn restore(&mut self, key: &str, json: &[u8]) -> Result<(), String> {
         let (resource, _) = key.split_once('\0').ok_or("the key has no resource")?;
         let resource = ResourceId::parse(resource);
-        let object = Stored::parse(Bytes::copy_from_slice(json)).map_err(|error| error.to_string())?;
+        let object =
+            Stored::parse(Bytes::copy_from_slice(json)).map_err(|error| error.to_string())?;
         for claim in self.claims_of_bytes(&resource, &object.json) {
-            self.claims.insert(claim, (resource.clone(), object.key.clone()));
+            self.claims
+                .insert(claim, (resource.clone(), object.key.clone()));
         }
-        self.volumes.entry(resource).or_insert_with(|| Volume::empty(0)).restore(Arc::new(object));
+        self.volumes
+            .entry(resource)
+            .or_insert_with(|| Volume::empty(0))
+            .restore(Arc::new(object));
         Ok(())
     }
 
     fn claims_of_bytes(&self, resource: &ResourceId, json: &[u8]) -> Vec<String> {
-        let Some(claims_of) = (self.claims_of)(resource.as_str()) else { return Vec::new() };
-        serde_json::from_slice(json).map(|value| claims_of(&value)).unwrap_or_default()
+        let Some(claims_of) = (self.claims_of)(resource.as_str()) else {
+            return Vec::new();
+        };
+        serde_json::from_slice(json)
+            .map(|value| claims_of(&value))
+            .unwrap_or_default()
     }
 
     /// Applies one write to the newest state, or says why it cannot happen.
     fn stage(&mut self, write: Write) -> Result<Arc<Event>, WriteError> {
-        let Write { resource, key, expect, change } = write;
-        let current = self.volumes.get(&resource).and_then(|volume| volume.get(&key)).cloned();
+        let Write {
+            resource,
+            key,
+            expect,
+            change,
+        } = write;
+        let current = self
+            .volumes
+            .get(&resource)
+            .and_then(|volume| volume.get(&key))
+            .cloned();
         match (&current, expect) {
             (Some(_), Expect::Absent) => return Err(WriteError::Exists),
             (None, Expect::Revision(_)) => return Err(WriteError::Stale),
@@ -214,25 +252,42 @@ impl Writer {
         let (kind, mut value) = match change {
             Change::Put(value) if current.is_some() => (EventKind::Modified, value),
             Change::Put(value) => (EventKind::Added, value),
-            Change::Delete => (EventKind::Deleted, current.as_ref().map(|object| object.value()).unwrap_or_default()),
+            Change::Delete => (
+                EventKind::Deleted,
+                current
+                    .as_ref()
+                    .map(|object| object.value())
+                    .unwrap_or_default(),
+            ),
         };
         let claims = match (self.claims_of)(resource.as_str()) {
             Some(claims_of) if kind != EventKind::Deleted => claims_of(&value),
             _ => Vec::new(),
         };
         for claim in &claims {
-            if self.claims.get(claim).is_some_and(|holder| *holder != (resource.clone(), key.clone())) {
+            if self
+                .claims
+                .get(claim)
+                .is_some_and(|holder| *holder != (resource.clone(), key.clone()))
+            {
                 return Err(WriteError::Claimed(claim.clone()));
             }
         }
         match value.get_mut("metadata").and_then(Value::as_object_mut) {
-            Some(metadata) => metadata.insert("resourceVersion".into(), Value::String(revision.to_string())),
+            Some(metadata) => metadata.insert(
+                "resourceVersion".into(),
+                Value::String(revision.to_string()),
+            ),
             None => return Err(WriteError::Malformed("no metadata".into())),
         };
-        let json = serde_json::to_vec(&value).map_err(|error| WriteError::Malformed(error.to_string()))?;
-        let object = Stored::parse(json.into()).map_err(|error| WriteError::Malformed(error.to_string()))?;
+        let json =
+            serde_json::to_vec(&value).map_err(|error| WriteError::Malformed(error.to_string()))?;
+        let object =
+            Stored::parse(json.into()).map_err(|error| WriteError::Malformed(error.to_string()))?;
         if object.key != key {
-            return Err(WriteError::Malformed("its name and namespace are not those of its key".into()));
+            return Err(WriteError::Malformed(
+                "its name and namespace are not those of its key".into(),
+            ));
         }
         if let Some(previous) = &current {
             for claim in self.claims_of_bytes(&resource, &previous.json) {
@@ -251,13 +306,19 @@ impl Writer {
             previous: current,
             at: Instant::now(),
         });
-        self.volumes.entry(resource).or_insert_with(|| Volume::empty(0)).apply(event.clone());
+        self.volumes
+            .entry(resource)
+            .or_insert_with(|| Volume::empty(0))
+            .apply(event.clone());
         Ok(event)
     }
 
     /// Nothing new may appear in a namespace that is absent or on its way out, however the request raced with it.
     fn check_namespace(&self, namespace: &str) -> Result<(), WriteError> {
-        let found = self.volumes.get("namespaces").and_then(|volume| volume.get(&Key::new("", namespace)));
+        let found = self
+            .volumes
+            .get("namespaces")
+            .and_then(|volume| volume.get(&Key::new("", namespace)));
         match found {
             None => Err(WriteError::NamespaceMissing),
             Some(namespace) if namespace.deleting => Err(WriteError::NamespaceTerminating),
@@ -267,8 +328,16 @@ impl Writer {
 
     fn seal(&mut self, shelves: &Shelves) {
         shelves.horizon.store(self.revision, Ordering::Release);
-        for resource in shelves.by_resource.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
-            let volume = self.volumes.entry(resource.0.clone()).or_insert_with(|| Volume::empty(self.revision));
+        for resource in shelves
+            .by_resource
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .iter()
+        {
+            let volume = self
+                .volumes
+                .entry(resource.0.clone())
+                .or_insert_with(|| Volume::empty(self.revision));
             volume.forget_history(self.revision);
             let _ = resource.1.send_replace(Arc::new(volume.clone()));
         }

@@ -19,7 +19,11 @@ const GENERATE_ATTEMPTS: usize = 8;
 ///
 /// # Errors
 /// What the API answers when it refuses.
-pub async fn create(request: &Request<'_>, body: Decoded, options: &WriteOptions) -> Result<Outcome, ApiError> {
+pub async fn create(
+    request: &Request<'_>,
+    body: Decoded,
+    options: &WriteOptions,
+) -> Result<Outcome, ApiError> {
     let kind = &request.kind;
     let mut object = body.value;
     check_identity(request, &mut object)?;
@@ -62,7 +66,13 @@ pub async fn create_prepared(
     kind.default(&mut object);
     rules::before_create(kind, &mut object);
     let now = request.cluster.now();
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation", "selfLink"] {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+        "generation",
+        "selfLink",
+    ] {
         unset_meta(&mut object, field);
     }
     set_meta(&mut object, "uid", uuid::Uuid::new_v4().to_string());
@@ -72,7 +82,11 @@ pub async fn create_prepared(
         unset_meta(&mut object, "managedFields");
         track(request, options, "", None, &mut object, &timestamp(now));
     }
-    let review = admission::Review { operation: "CREATE", subresource: "", dry_run: options.dry_run };
+    let review = admission::Review {
+        operation: "CREATE",
+        subresource: "",
+        dry_run: options.dry_run,
+    };
     let admitted = admission::mutate(request, &review, Some(object), None, &mut warnings).await?;
     let mut object = admitted.unwrap_or_default();
     rules::after_admission(kind, &mut object);
@@ -105,7 +119,12 @@ pub async fn create_prepared(
             if request.cluster.store.get(&kind.resource, &key).is_some() {
                 return Err(ApiError::already_exists(kind, &key.name));
             }
-            return Ok(Outcome { object: staged, is_status: false, created: true, warnings });
+            return Ok(Outcome {
+                object: staged,
+                is_status: false,
+                created: true,
+                warnings,
+            });
         }
         let write = Write {
             resource: kind.resource.clone(),
@@ -115,11 +134,25 @@ pub async fn create_prepared(
         };
         match request.cluster.store.write(write).await {
             Ok(stored) => {
-                return Ok(Outcome { object: stored.value(), is_status: false, created: true, warnings });
+                return Ok(Outcome {
+                    object: stored.value(),
+                    is_status: false,
+                    created: true,
+                    warnings,
+                });
             }
             Err(WriteError::Exists) if generated && attempt < GENERATE_ATTEMPTS => {}
-            Err(WriteError::Claimed(claim)) => rules::claimed(kind, &key.name, &claim, &asked, attempt)?,
-            Err(error) => return Err(ApiError::from_write(kind, &request.namespace, &key.name, error)),
+            Err(WriteError::Claimed(claim)) => {
+                rules::claimed(kind, &key.name, &claim, &asked, attempt)?
+            }
+            Err(error) => {
+                return Err(ApiError::from_write(
+                    kind,
+                    &request.namespace,
+                    &key.name,
+                    error,
+                ));
+            }
         }
     }
     Err(ApiError::internal("no name is free"))
@@ -132,14 +165,19 @@ fn check_namespace(request: &Request<'_>, object: &Value) -> Result<(), ApiError
     }
     match request.cluster.namespace(&request.namespace) {
         None => Err(ApiError::namespace_not_found(&request.namespace)),
-        Some(namespace) if namespace.deleting => {
-            Err(ApiError::namespace_terminating(&request.kind, &request.namespace, meta(object, "name")))
-        }
+        Some(namespace) if namespace.deleting => Err(ApiError::namespace_terminating(
+            &request.kind,
+            &request.namespace,
+            meta(object, "name"),
+        )),
         Some(_) => Ok(()),
     }
 }
 
 /// A body made by this server itself.
 pub fn decoded(value: Value) -> Decoded {
-    Decoded { value, duplicates: Vec::new() }
+    Decoded {
+        value,
+        duplicates: Vec::new(),
+    }
 }

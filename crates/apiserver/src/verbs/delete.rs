@@ -39,8 +39,9 @@ impl DeleteOptions {
     /// 400 for values that cannot be read.
     pub fn parse(body: Option<Value>, query: &Query) -> Result<DeleteOptions, ApiError> {
         let mut options: DeleteOptions = match body {
-            Some(body) if !body.is_null() => serde_json::from_value(body)
-                .map_err(|error| ApiError::bad_request(format!("decoding DeleteOptions: {error}")))?,
+            Some(body) if !body.is_null() => serde_json::from_value(body).map_err(|error| {
+                ApiError::bad_request(format!("decoding DeleteOptions: {error}"))
+            })?,
             _ => DeleteOptions::default(),
         };
         if let seconds @ Some(_) = query.get("gracePeriodSeconds").parse().ok() {
@@ -65,7 +66,12 @@ impl DeleteOptions {
                         "Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
                     ),
                 };
-                Err(ApiError::invalid_as("meta.k8s.io", "DeleteOptions", "", &[problem]))
+                Err(ApiError::invalid_as(
+                    "meta.k8s.io",
+                    "DeleteOptions",
+                    "",
+                    &[problem],
+                ))
             }
         }
     }
@@ -88,17 +94,26 @@ pub async fn delete(request: &Request<'_>, options: &DeleteOptions) -> Result<Ou
         check_preconditions(request, &stored, options)?;
         let live = stored.value();
         rules::before_delete(request, &live)?;
-        let review = admission::Review { operation: "DELETE", subresource: "", dry_run: options.dry_run() };
+        let review = admission::Review {
+            operation: "DELETE",
+            subresource: "",
+            dry_run: options.dry_run(),
+        };
         admission::mutate(request, &review, None, Some(&live), &mut warnings).await?;
         admission::validate(request, &review, None, Some(&live), &mut warnings).await?;
         let (change, shown) = decide(request, &live, options);
         if options.dry_run() {
             return Ok(answer(request, &stored, shown, warnings));
         }
-        if change.as_ref().is_some_and(|change| matches!(change, Change::Put(object) if *object == live)) {
+        if change
+            .as_ref()
+            .is_some_and(|change| matches!(change, Change::Put(object) if *object == live))
+        {
             return Ok(answer(request, &stored, Some(live), warnings));
         }
-        let Some(change) = change else { return Ok(answer(request, &stored, Some(live), warnings)) };
+        let Some(change) = change else {
+            return Ok(answer(request, &stored, Some(live), warnings));
+        };
         let gone = matches!(change, Change::Delete);
         let write = Write {
             resource: kind.resource.clone(),
@@ -112,28 +127,57 @@ pub async fn delete(request: &Request<'_>, options: &DeleteOptions) -> Result<Ou
                 return Ok(answer(request, &stored, shown, warnings));
             }
             Err(WriteError::Stale) => {}
-            Err(error) => return Err(ApiError::from_write(kind, &request.namespace, &request.name, error)),
+            Err(error) => {
+                return Err(ApiError::from_write(
+                    kind,
+                    &request.namespace,
+                    &request.name,
+                    error,
+                ));
+            }
         }
     }
 }
 
 /// The object if it is still there (or its kind shows what was deleted), a `Status` otherwise.
-fn answer(request: &Request<'_>, stored: &Stored, shown: Option<Value>, warnings: Vec<String>) -> Outcome {
+fn answer(
+    request: &Request<'_>,
+    stored: &Stored,
+    shown: Option<Value>,
+    warnings: Vec<String>,
+) -> Outcome {
     let kind = &request.kind;
     match shown {
-        Some(object) => Outcome { object, is_status: false, created: false, warnings },
+        Some(object) => Outcome {
+            object,
+            is_status: false,
+            created: false,
+            warnings,
+        },
         None => {
-            let mut details = json!({"name": request.name, "kind": *kind.plural, "uid": *stored.uid});
+            let mut details =
+                json!({"name": request.name, "kind": *kind.plural, "uid": *stored.uid});
             if !kind.group.is_empty() {
                 details["group"] = (&*kind.group).into();
             }
-            Outcome { object: success(None, details), is_status: true, created: false, warnings }
+            Outcome {
+                object: success(None, details),
+                is_status: true,
+                created: false,
+                warnings,
+            }
         }
     }
 }
 
-fn check_preconditions(request: &Request<'_>, stored: &Stored, options: &DeleteOptions) -> Result<(), ApiError> {
-    let Some(preconditions) = &options.preconditions else { return Ok(()) };
+fn check_preconditions(
+    request: &Request<'_>,
+    stored: &Stored,
+    options: &DeleteOptions,
+) -> Result<(), ApiError> {
+    let Some(preconditions) = &options.preconditions else {
+        return Ok(());
+    };
     if let Some(uid) = &preconditions.uid
         && **uid != *stored.uid
     {
@@ -142,7 +186,11 @@ fn check_preconditions(request: &Request<'_>, stored: &Stored, options: &DeleteO
              deleted and then recreated",
             stored.uid
         );
-        return Err(ApiError::conflict_because(&request.kind, &request.name, &why));
+        return Err(ApiError::conflict_because(
+            &request.kind,
+            &request.name,
+            &why,
+        ));
     }
     if let Some(revision) = &preconditions.resource_version
         && *revision != stored.revision.to_string()
@@ -152,17 +200,28 @@ fn check_preconditions(request: &Request<'_>, stored: &Stored, options: &DeleteO
              The object might have been modified",
             stored.revision
         );
-        return Err(ApiError::conflict_because(&request.kind, &request.name, &why));
+        return Err(ApiError::conflict_because(
+            &request.kind,
+            &request.name,
+            &why,
+        ));
     }
     Ok(())
 }
 
 /// What a deletion does to an object, and what is shown of it.
-fn decide(request: &Request<'_>, live: &Value, options: &DeleteOptions) -> (Option<Change>, Option<Value>) {
+fn decide(
+    request: &Request<'_>,
+    live: &Value,
+    options: &DeleteOptions,
+) -> (Option<Change>, Option<Value>) {
     let kind = &request.kind;
     let mut object = live.clone();
     let mut wanted: Vec<String> = finalizers(live).into_iter().map(str::to_owned).collect();
-    let policy = match (options.propagation_policy.as_deref(), options.orphan_dependents) {
+    let policy = match (
+        options.propagation_policy.as_deref(),
+        options.orphan_dependents,
+    ) {
         (Some(policy), _) => Some(policy),
         (None, Some(true)) => Some("Orphan"),
         (None, _) => None,
@@ -178,7 +237,9 @@ fn decide(request: &Request<'_>, live: &Value, options: &DeleteOptions) -> (Opti
     }
     set_finalizers(&mut object, wanted);
     let grace = rules::grace(kind, live, options.grace_period_seconds);
-    let before = live.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+    let before = live
+        .pointer("/metadata/deletionGracePeriodSeconds")
+        .and_then(Value::as_i64);
     let already = !text(live, "/metadata/deletionTimestamp").is_empty();
     if !already || before.is_some_and(|before| grace.unwrap_or(0) < before) {
         let now = request.cluster.now();
@@ -186,7 +247,11 @@ fn decide(request: &Request<'_>, live: &Value, options: &DeleteOptions) -> (Opti
         set_meta(&mut object, "deletionTimestamp", timestamp(at));
         // Namespaces are kept by `spec.finalizers` and have no grace.
         if !kind.is("namespaces") {
-            set_meta(&mut object, "deletionGracePeriodSeconds", grace.unwrap_or(0));
+            set_meta(
+                &mut object,
+                "deletionGracePeriodSeconds",
+                grace.unwrap_or(0),
+            );
         }
         if kind.generation
             && !already
@@ -217,15 +282,24 @@ pub const ORPHAN: &str = "orphan";
 pub async fn remove_finalizer(request: &Request<'_>, finalizer: &str) -> Result<(), ApiError> {
     let kind = &request.kind;
     loop {
-        let Some(stored) = request.cluster.store.get(&kind.resource, &request.key()) else { return Ok(()) };
+        let Some(stored) = request.cluster.store.get(&kind.resource, &request.key()) else {
+            return Ok(());
+        };
         let mut object = stored.value();
-        let kept: Vec<String> =
-            finalizers(&object).into_iter().filter(|f| *f != finalizer).map(str::to_owned).collect();
+        let kept: Vec<String> = finalizers(&object)
+            .into_iter()
+            .filter(|f| *f != finalizer)
+            .map(str::to_owned)
+            .collect();
         if kept.len() == finalizers(&object).len() && !rules::finished(kind, &object) {
             return Ok(());
         }
         set_finalizers(&mut object, kept);
-        let change = if rules::finished(kind, &object) { Change::Delete } else { Change::Put(object) };
+        let change = if rules::finished(kind, &object) {
+            Change::Delete
+        } else {
+            Change::Put(object)
+        };
         let write = Write {
             resource: kind.resource.clone(),
             key: request.key(),
@@ -235,7 +309,14 @@ pub async fn remove_finalizer(request: &Request<'_>, finalizer: &str) -> Result<
         match request.cluster.store.write(write).await {
             Ok(_) => return Ok(()),
             Err(WriteError::Stale) => {}
-            Err(error) => return Err(ApiError::from_write(kind, &request.namespace, &request.name, error)),
+            Err(error) => {
+                return Err(ApiError::from_write(
+                    kind,
+                    &request.namespace,
+                    &request.name,
+                    error,
+                ));
+            }
         }
     }
 }

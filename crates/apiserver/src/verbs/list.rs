@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,11 @@ impl Filter {
 
 /// A refusal of list options.
 pub fn options_error(reason: &'static str, field: &str, message: &str) -> ApiError {
-    let problem = Invalid { reason, field: field.to_owned(), message: message.to_owned() };
+    let problem = Invalid {
+        reason,
+        field: field.to_owned(),
+        message: message.to_owned(),
+    };
     ApiError::invalid_as("meta.k8s.io", "ListOptions", "", &[problem])
 }
 
@@ -83,34 +87,58 @@ pub fn list(request: &Request<'_>, query: &Query) -> Result<Page, ApiError> {
     let filter = Filter::parse(request, query)?;
     let limit: usize = match query.get("limit") {
         "" => 0,
-        text => text.parse().map_err(|_| ApiError::bad_request(format!("invalid limit {text:?}")))?,
+        text => text
+            .parse()
+            .map_err(|_| ApiError::bad_request(format!("invalid limit {text:?}")))?,
     };
     let matching = query.get("resourceVersionMatch");
     let asked = query.get("resourceVersion");
     let next = query.get("continue");
     if query.flag("sendInitialEvents") {
-        return Err(options_error("FieldValueForbidden", "sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list"));
+        return Err(options_error(
+            "FieldValueForbidden",
+            "sendInitialEvents",
+            "Forbidden: sendInitialEvents is forbidden for list",
+        ));
     }
     match matching {
         "" => {}
         "Exact" | "NotOlderThan" if asked.is_empty() => {
-            let message = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
-            return Err(options_error("FieldValueForbidden", "resourceVersionMatch", message));
+            let message =
+                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+            return Err(options_error(
+                "FieldValueForbidden",
+                "resourceVersionMatch",
+                message,
+            ));
         }
         "Exact" if asked == "0" => {
-            let message = "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"";
-            return Err(options_error("FieldValueForbidden", "resourceVersionMatch", message));
+            let message =
+                "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"";
+            return Err(options_error(
+                "FieldValueForbidden",
+                "resourceVersionMatch",
+                message,
+            ));
         }
         "Exact" | "NotOlderThan" if next.is_empty() => {}
         "Exact" | "NotOlderThan" => {
             let message = "Forbidden: resourceVersionMatch is forbidden when continue is provided";
-            return Err(options_error("FieldValueForbidden", "resourceVersionMatch", message));
+            return Err(options_error(
+                "FieldValueForbidden",
+                "resourceVersionMatch",
+                message,
+            ));
         }
         other => {
             let message = format!(
                 "Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
             );
-            return Err(options_error("FieldValueNotSupported", "resourceVersionMatch", &message));
+            return Err(options_error(
+                "FieldValueNotSupported",
+                "resourceVersionMatch",
+                &message,
+            ));
         }
     }
     let (volume, current) = request.cluster.store.read(&request.kind.resource);
@@ -126,7 +154,9 @@ pub fn list(request: &Request<'_>, query: &Query) -> Result<Page, ApiError> {
         let exact = matching == "Exact" || (matching.is_empty() && limit > 0 && asked > 0);
         if exact {
             let past = volume.at(asked).ok_or_else(|| {
-                ApiError::expired(format!("The resourceVersion for the provided list is too old: {asked}"))
+                ApiError::expired(format!(
+                    "The resourceVersion for the provided list is too old: {asked}"
+                ))
             })?;
             return Ok(page(request, &past, asked, None, &filter, limit));
         }
@@ -141,13 +171,20 @@ fn continued(
     limit: usize,
     next: &str,
 ) -> Result<Page, ApiError> {
-    let invalid = |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-    let json = TOKEN_ENCODING.decode(next).map_err(|error| invalid(error.to_string()))?;
+    let invalid = |why: String| {
+        ApiError::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        ))
+    };
+    let json = TOKEN_ENCODING
+        .decode(next)
+        .map_err(|error| invalid(error.to_string()))?;
     let token: Token = serde_json::from_slice(&json).map_err(|error| match json.first() {
         // Go's words for what is no JSON at all.
-        Some(&first) if error.column() <= 1 => {
-            invalid(format!("invalid character '{}' looking for beginning of value", char::from(first)))
-        }
+        Some(&first) if error.column() <= 1 => invalid(format!(
+            "invalid character '{}' looking for beginning of value",
+            char::from(first)
+        )),
         _ => invalid(error.to_string()),
     })?;
     let past = volume.at(token.rv).ok_or_else(|| {
@@ -168,7 +205,8 @@ fn page(
     filter: &Filter,
     limit: usize,
 ) -> Page {
-    let namespace = (!request.namespace.is_empty() && request.kind.namespaced()).then_some(request.namespace.as_str());
+    let namespace = (!request.namespace.is_empty() && request.kind.namespaced())
+        .then_some(request.namespace.as_str());
     let mut from: Box<dyn Iterator<Item = &Arc<Stored>>> = match after {
         Some(after) => Box::new(volume.iter_after(namespace, after)),
         None => Box::new(volume.iter(namespace)),
@@ -188,10 +226,19 @@ fn page(
     if let (true, Some(last)) = (full, objects.last())
         && rest.any(|object| filter.matches(object))
     {
-        let token = Token { rv: revision, ns: last.key.namespace.to_string(), name: last.key.name.to_string() };
+        let token = Token {
+            rv: revision,
+            ns: last.key.namespace.to_string(),
+            name: last.key.name.to_string(),
+        };
         next = TOKEN_ENCODING.encode(serde_json::to_vec(&token).unwrap_or_default());
         // With selectors the number left is not told, as counting would mean reading everything.
         remaining = filter.is_empty().then(|| rest.count() + 1);
     }
-    Page { objects, revision, next, remaining }
+    Page {
+        objects,
+        revision,
+        next,
+        remaining,
+    }
 }

@@ -12,7 +12,7 @@ mod watch;
 pub use create::create;
 pub use delete::{DeleteOptions, Preconditions, delete, delete_collection, remove_finalizer};
 pub use list::list;
-pub use prepare::{WriteOptions};
+pub use prepare::WriteOptions;
 pub use read::get;
 pub use show::{show_list, show_one};
 pub use update::{Desired, Part, apply, patch_function, update};

@@ -35,7 +35,11 @@ impl WriteOptions {
     /// 422 for values that do not exist.
     pub fn parse(query: &Query, options_kind: &str) -> Result<WriteOptions, ApiError> {
         let invalid = |reason: &'static str, field: &str, message: String| {
-            let problem = Invalid { reason, field: field.to_owned(), message };
+            let problem = Invalid {
+                reason,
+                field: field.to_owned(),
+                message,
+            };
             ApiError::invalid_as("meta.k8s.io", options_kind, "", &[problem])
         };
         let unsupported = |field: &str, value: &str, known: &str| {
@@ -51,14 +55,25 @@ impl WriteOptions {
             "" | "Warn" => FieldValidation::Warn,
             "Strict" => FieldValidation::Strict,
             "Ignore" => FieldValidation::Ignore,
-            other => return Err(unsupported("fieldValidation", other, "\"Ignore\", \"Strict\", \"Warn\"")),
+            other => {
+                return Err(unsupported(
+                    "fieldValidation",
+                    other,
+                    "\"Ignore\", \"Strict\", \"Warn\"",
+                ));
+            }
         };
         let manager = query.get("fieldManager").to_owned();
         if manager.len() > 128 {
             let message = "Too long: may not be more than 128 bytes".to_owned();
             return Err(invalid("FieldValueTooLong", "fieldManager", message));
         }
-        Ok(WriteOptions { dry_run, manager, validation, force: query.flag("force") })
+        Ok(WriteOptions {
+            dry_run,
+            manager,
+            validation,
+            force: query.flag("force"),
+        })
     }
 }
 
@@ -66,7 +81,11 @@ impl Kind {
     /// The version that the server works in: the stored one for built-in kinds, the requested one for custom kinds
     /// (whose versions differ in their schema only).
     pub fn work_gvk(&self) -> KindRef<'_> {
-        if self.custom.is_some() { self.gvk() } else { self.storage_gvk() }
+        if self.custom.is_some() {
+            self.gvk()
+        } else {
+            self.storage_gvk()
+        }
     }
 
     /// From the requested version to the one worked in.
@@ -100,15 +119,24 @@ impl Kind {
     /// Whose shape objects have, for field ownership.
     pub fn schema_ref(&self) -> SchemaRef<'_> {
         match &self.custom {
-            Some(custom) => custom.schema.as_ref().map_or(SchemaRef::Deduced, SchemaRef::Crd),
-            None => Schemas::builtin().type_schema(self.work_gvk()).unwrap_or(SchemaRef::Deduced),
+            Some(custom) => custom
+                .schema
+                .as_ref()
+                .map_or(SchemaRef::Deduced, SchemaRef::Crd),
+            None => Schemas::builtin()
+                .type_schema(self.work_gvk())
+                .unwrap_or(SchemaRef::Deduced),
         }
     }
 
     /// Drops fields that the kind does not have and reports them.
     pub fn prune(&self, object: &mut Value) -> Vec<FieldIssue> {
         match &self.custom {
-            Some(custom) => custom.schema.as_ref().map(|schema| schema.prune(object)).unwrap_or_default(),
+            Some(custom) => custom
+                .schema
+                .as_ref()
+                .map(|schema| schema.prune(object))
+                .unwrap_or_default(),
             None => Schemas::builtin().prune(self.work_gvk(), object),
         }
     }
@@ -133,10 +161,15 @@ impl Kind {
     /// What is wrong with an object, or with changing `old` into it; names are looked at by the caller.
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Invalid> {
         match &self.custom {
-            Some(custom) => custom.schema.as_ref().map(|schema| schema.validate(object, old)).unwrap_or_default(),
+            Some(custom) => custom
+                .schema
+                .as_ref()
+                .map(|schema| schema.validate(object, old))
+                .unwrap_or_default(),
             None => {
                 let mut problems = Schemas::builtin().validate(self.work_gvk(), object, old);
-                if problems.is_empty() && self.is("customresourcedefinitions.apiextensions.k8s.io") {
+                if problems.is_empty() && self.is("customresourcedefinitions.apiextensions.k8s.io")
+                {
                     problems.extend(crd::validate(object, old));
                 }
                 problems
@@ -195,21 +228,35 @@ pub fn check_types(kind: &Kind, object: &Value) -> Result<(), ApiError> {
 pub fn check_identity(request: &Request<'_>, object: &mut Value) -> Result<(), ApiError> {
     let kind = &request.kind;
     if !object.is_object() {
-        return Err(unrecognized(kind, "couldn't get version/kind; json parse error: the body is not a JSON object"));
+        return Err(unrecognized(
+            kind,
+            "couldn't get version/kind; json parse error: the body is not a JSON object",
+        ));
     }
-    let (api_version, body_kind) = (text(object, "/apiVersion").to_owned(), text(object, "/kind").to_owned());
+    let (api_version, body_kind) = (
+        text(object, "/apiVersion").to_owned(),
+        text(object, "/kind").to_owned(),
+    );
     if body_kind.is_empty() && kind.custom.is_some() {
-        return Err(ApiError::bad_request("Object 'Kind' is missing in the request body"));
+        return Err(ApiError::bad_request(
+            "Object 'Kind' is missing in the request body",
+        ));
     }
     let expected = kind.api_version();
-    if (!body_kind.is_empty() && *body_kind != *kind.kind) || (!api_version.is_empty() && api_version != expected) {
+    if (!body_kind.is_empty() && *body_kind != *kind.kind)
+        || (!api_version.is_empty() && api_version != expected)
+    {
         let (_, version) = crate::kinds::split_api_version(&api_version);
         if kind.custom.is_some() || body_kind == *kind.kind {
             return Err(ApiError::bad_request(format!(
                 "the API version in the data ({api_version}) does not match the expected API version ({expected})"
             )));
         }
-        let internal = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() };
+        let internal = if kind.group.is_empty() {
+            "core"
+        } else {
+            kind.group.split('.').next().unwrap_or_default()
+        };
         return Err(ApiError::bad_request(format!(
             "{body_kind} in version {version:?} cannot be handled as a {0}: converting ({version}.{body_kind}) to \
              ({internal}.{0}): unknown conversion",
@@ -247,7 +294,10 @@ pub fn check_identity(request: &Request<'_>, object: &mut Value) -> Result<(), A
 
 /// The answer to a body that cannot be read as the kind.
 pub fn unrecognized(kind: &Kind, why: &str) -> ApiError {
-    ApiError::bad_request(format!("the object provided is unrecognized (must be of type {}): {why}", kind.kind))
+    ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {why}",
+        kind.kind
+    ))
 }
 
 /// Records who wrote what.
@@ -259,15 +309,34 @@ pub fn track(
     after: &mut Value,
     now: &str,
 ) {
-    let manager = if options.manager.is_empty() { request.agent.as_str() } else { &options.manager };
-    managed::update(request.kind.schema_ref(), before, after, Writer { manager, subresource, now });
+    let manager = if options.manager.is_empty() {
+        request.agent.as_str()
+    } else {
+        &options.manager
+    };
+    managed::update(
+        request.kind.schema_ref(),
+        before,
+        after,
+        Writer {
+            manager,
+            subresource,
+            now,
+        },
+    );
 }
 
 /// Null fields say nothing in a stored object's metadata.
 pub fn clean_meta(object: &mut Value) {
     if let Some(metadata) = crate::object::meta_mut(object) {
         metadata.retain(|_, value| !value.is_null());
-        for field in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields"] {
+        for field in [
+            "labels",
+            "annotations",
+            "finalizers",
+            "ownerReferences",
+            "managedFields",
+        ] {
             let empty = match metadata.get(field) {
                 Some(Value::Object(map)) => map.is_empty(),
                 Some(Value::Array(list)) => list.is_empty(),

@@ -19,7 +19,10 @@ pub fn get(request: &Request<'_>, query: &Query) -> Result<Arc<Stored>, ApiError
     {
         return Err(ApiError::revision_too_large(asked, current));
     }
-    volume.get(&request.key()).cloned().ok_or_else(|| ApiError::not_found(&request.kind, &request.name))
+    volume
+        .get(&request.key())
+        .cloned()
+        .ok_or_else(|| ApiError::not_found(&request.kind, &request.name))
 }
 
 /// A `resourceVersion` parameter; `None` when it is not given.

@@ -72,7 +72,8 @@ pub fn show_one(kind: &Kind, object: &Value, accept: Accept, query: &Query) -> S
         Shape::Partial(version) => partial(object, version),
         Shape::Table(version) => {
             let mut table = table(kind, &[object], version, include(query));
-            table["metadata"] = json!({"resourceVersion": crate::object::meta(object, "resourceVersion")});
+            table["metadata"] =
+                json!({"resourceVersion": crate::object::meta(object, "resourceVersion")});
             table
         }
     };
@@ -93,7 +94,11 @@ pub fn show_list(kind: &Kind, page: &Page, accept: Accept, query: &Query) -> Sho
     match accept.shape {
         Shape::Whole => whole_list(kind, &page.objects, &metadata),
         Shape::Partial(version) => {
-            let items: Vec<Value> = page.objects.iter().map(|object| partial(&object.value(), version)).collect();
+            let items: Vec<Value> = page
+                .objects
+                .iter()
+                .map(|object| partial(&object.value(), version))
+                .collect();
             let list = json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
                 "metadata": metadata, "items": items,
@@ -101,7 +106,11 @@ pub fn show_list(kind: &Kind, page: &Page, accept: Accept, query: &Query) -> Sho
             serde_json::to_vec(&list).unwrap_or_default()
         }
         Shape::Table(version) => {
-            let objects: Vec<Value> = page.objects.iter().map(|object| served(kind, object)).collect();
+            let objects: Vec<Value> = page
+                .objects
+                .iter()
+                .map(|object| served(kind, object))
+                .collect();
             let refs: Vec<&Value> = objects.iter().collect();
             let mut table = table(kind, &refs, version, include(query));
             table["metadata"] = metadata;

@@ -8,6 +8,7 @@ use super::create::{Tracking, create, create_prepared, decoded};
 use super::prepare::{WriteOptions, check_identity, check_types, clean_meta, judge_fields, track};
 use super::{Outcome, Request};
 use crate::admission;
+use crate::http::BODY_LIMIT;
 use crate::kinds::Kind;
 use crate::names::{validate_meta, validate_meta_update};
 use crate::object::{carry, carry_meta, finalizers, meta, set_meta, text, timestamp, unset_meta};
@@ -71,7 +72,17 @@ pub async fn update(
         issues.extend(kind.prune(&mut new));
         judge_fields(kind, issues, options.validation, &mut warnings)?;
         check_types(kind, &new)?;
-        match finish(request, &stored, new, part, options, warnings, Tracking::Record).await? {
+        match finish(
+            request,
+            &stored,
+            new,
+            part,
+            options,
+            warnings,
+            Tracking::Record,
+        )
+        .await?
+        {
             Some(outcome) => return Ok(outcome),
             None => continue,
         }
@@ -93,7 +104,9 @@ pub async fn apply(
     let kind = &request.kind;
     let mut applied = configuration.clone();
     if meta(&applied, "managedFields").is_empty()
-        && applied.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null())
+        && applied
+            .pointer("/metadata/managedFields")
+            .is_some_and(|fields| !fields.is_null())
     {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
@@ -112,7 +125,11 @@ pub async fn apply(
     judge_fields(kind, issues, options.validation, &mut warnings)?;
     for _ in 0..ATTEMPTS {
         let now = timestamp(request.cluster.now());
-        let writer = Writer { manager: &options.manager, subresource: part.name(), now: &now };
+        let writer = Writer {
+            manager: &options.manager,
+            subresource: part.name(),
+            now: &now,
+        };
         let stored = request.cluster.store.get(&kind.resource, &request.key());
         let live = stored.as_ref().map(|stored| work(kind, stored));
         if let (None, true) = (&live, part != Part::Main) {
@@ -123,18 +140,36 @@ pub async fn apply(
         } else if !meta(&applied, "resourceVersion").is_empty() {
             return Err(ApiError::conflict(kind, &request.name));
         }
-        let mut merged = managed::apply(kind.schema_ref(), live.as_ref(), &applied, writer, options.force)
-            .map_err(apply_refused)?;
+        let mut merged = managed::apply(
+            kind.schema_ref(),
+            live.as_ref(),
+            &applied,
+            writer,
+            options.force,
+        )
+        .map_err(apply_refused)?;
         kind.prune(&mut merged);
         match &stored {
             Some(stored) => {
-                match finish(request, stored, merged, part, options, warnings.clone(), Tracking::Done).await? {
+                match finish(
+                    request,
+                    stored,
+                    merged,
+                    part,
+                    options,
+                    warnings.clone(),
+                    Tracking::Done,
+                )
+                .await?
+                {
                     Some(outcome) => return Ok(outcome),
                     None => continue,
                 }
             }
             None => {
-                let created = create_prepared(request, merged, options, warnings.clone(), Tracking::Done).await;
+                let created =
+                    create_prepared(request, merged, options, warnings.clone(), Tracking::Done)
+                        .await;
                 match created {
                     // Somebody else was faster: merge into theirs.
                     Err(error) if error.reason == "AlreadyExists" => continue,
@@ -150,9 +185,7 @@ fn apply_refused(error: ApplyError) -> ApiError {
     match error {
         ApplyError::Malformed(message) => ApiError::bad_request(message),
         ApplyError::Conflicts(conflicts) => {
-            let cause = |conflict: &Conflict| {
-                json!({"reason": "FieldManagerConflict", "message": conflict.message, "field": conflict.field})
-            };
+            let cause = |conflict: &Conflict| json!({"reason": "FieldManagerConflict", "message": conflict.message, "field": conflict.field});
             let causes: Vec<Value> = conflicts.iter().map(cause).collect();
             let mut error = ApiError::new(409, "Conflict", managed::conflict_summary(&conflicts));
             error.details = json!({"causes": causes});
@@ -169,7 +202,13 @@ fn work(kind: &Kind, stored: &Stored) -> Value {
 }
 
 /// Optimistic locking, as far as the caller asked for it.
-fn check_revision(kind: &Kind, name: &str, new: &Value, stored: &Stored, is_put: bool) -> Result<(), ApiError> {
+fn check_revision(
+    kind: &Kind,
+    name: &str,
+    new: &Value,
+    stored: &Stored,
+    is_put: bool,
+) -> Result<(), ApiError> {
     let asked = meta(new, "resourceVersion");
     if asked.is_empty() || asked == "0" {
         if is_put && kind.custom.is_some() {
@@ -178,16 +217,27 @@ fn check_revision(kind: &Kind, name: &str, new: &Value, stored: &Stored, is_put:
                 field: "metadata.resourceVersion".into(),
                 message: "Invalid value: 0: must be specified for an update".into(),
             };
-            return Err(ApiError::invalid_as(&kind.group, &kind.plural, name, &[problem]));
+            return Err(ApiError::invalid_as(
+                &kind.group,
+                &kind.plural,
+                name,
+                &[problem],
+            ));
         }
     } else if asked != stored.revision.to_string() {
         return Err(ApiError::conflict(kind, name));
     }
     let uid = meta(new, "uid");
     if !uid.is_empty() && *uid != *stored.uid {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", stored.uid);
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            stored.uid
+        );
         let mut error = ApiError::conflict(kind, name);
-        error.message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.qualified_resource());
+        error.message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: {why}",
+            kind.qualified_resource()
+        );
         return Err(error);
     }
     Ok(())
@@ -213,9 +263,13 @@ async fn finish(
     if tracking == Tracking::Record {
         track(request, options, part.name(), Some(&live), &mut new, &now);
     }
-    let review =
-        admission::Review { operation: "UPDATE", subresource: part.name(), dry_run: options.dry_run };
-    let admitted = admission::mutate(request, &review, Some(new), Some(&live), &mut warnings).await?;
+    let review = admission::Review {
+        operation: "UPDATE",
+        subresource: part.name(),
+        dry_run: options.dry_run,
+    };
+    let admitted =
+        admission::mutate(request, &review, Some(new), Some(&live), &mut warnings).await?;
     let mut new = admitted.unwrap_or_default();
     restrict(kind, part, &live, &mut new);
     rules::after_admission(kind, &mut new);
@@ -229,8 +283,13 @@ async fn finish(
     let mut problems = validate_meta_update(&new, &live);
     problems.extend(validate_meta(kind, &new));
     // A binding changes what nothing else may, and was checked where it was made.
-    if problems.is_empty() && part != Part::Subresource("binding") && !only_metadata_differs(&live, &new) {
-        problems = kind.validate(&new, Some(&live));
+    if problems.is_empty()
+        && part != Part::Subresource("binding")
+        && !only_metadata_differs(&live, &new)
+    {
+        // Debugging adds containers to a pod whose others stay as they are.
+        let old = (part != Part::Subresource("ephemeralcontainers")).then_some(&live);
+        problems = kind.validate(&new, old);
     }
     if !problems.is_empty() {
         return Err(ApiError::invalid(kind, &request.name, &problems));
@@ -240,7 +299,12 @@ async fn finish(
     admission::validate(request, &review, Some(&new), Some(&live), &mut warnings).await?;
 
     if same_but_for_times(&live, &new) {
-        return Ok(Some(Outcome { object: stored.value(), is_status: false, created: false, warnings }));
+        return Ok(Some(Outcome {
+            object: stored.value(),
+            is_status: false,
+            created: false,
+            warnings,
+        }));
     }
     kind.work_to_storage(&mut new);
     let old = stored.value();
@@ -248,9 +312,18 @@ async fn finish(
         let mut staged = new.clone();
         let asked = rules::allocate(request, &mut staged, Some(&old))?;
         if options.dry_run {
-            return Ok(Some(Outcome { object: staged, is_status: false, created: false, warnings }));
+            return Ok(Some(Outcome {
+                object: staged,
+                is_status: false,
+                created: false,
+                warnings,
+            }));
         }
-        let change = if rules::finished(kind, &staged) { Change::Delete } else { Change::Put(staged.clone()) };
+        let change = if rules::finished(kind, &staged) {
+            Change::Delete
+        } else {
+            Change::Put(staged.clone())
+        };
         let deleted = matches!(change, Change::Delete);
         let write = Write {
             resource: kind.resource.clone(),
@@ -262,11 +335,25 @@ async fn finish(
             Ok(result) => {
                 // The answer to the write that removes the last finalizer shows the object without it.
                 let object = if deleted { staged } else { result.value() };
-                return Ok(Some(Outcome { object, is_status: false, created: false, warnings }));
+                return Ok(Some(Outcome {
+                    object,
+                    is_status: false,
+                    created: false,
+                    warnings,
+                }));
             }
             Err(WriteError::Stale) => return Ok(None),
-            Err(WriteError::Claimed(claim)) => rules::claimed(kind, &request.name, &claim, &asked, attempt)?,
-            Err(error) => return Err(ApiError::from_write(kind, &request.namespace, &request.name, error)),
+            Err(WriteError::Claimed(claim)) => {
+                rules::claimed(kind, &request.name, &claim, &asked, attempt)?
+            }
+            Err(error) => {
+                return Err(ApiError::from_write(
+                    kind,
+                    &request.namespace,
+                    &request.name,
+                    error,
+                ));
+            }
         }
     }
     Ok(None)
@@ -301,11 +388,31 @@ fn restrict(kind: &Kind, part: Part, live: &Value, new: &mut Value) {
             }
             *new = restored;
         }
+        Part::Subresource("ephemeralcontainers") => {
+            let wanted = new.pointer("/spec/ephemeralContainers").cloned();
+            let managers = new.pointer("/metadata/managedFields").cloned();
+            *new = live.clone();
+            if let (Some(spec), Some(wanted)) =
+                (new.get_mut("spec").and_then(Value::as_object_mut), wanted)
+            {
+                spec.insert("ephemeralContainers".into(), wanted);
+            }
+            if let Some(managers) = managers {
+                set_meta(new, "managedFields", managers);
+            }
+        }
+        // The others make the wanted object from the present one themselves.
         Part::Subresource(_) => {}
     }
-    for field in
-        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
-    {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
         carry_meta(live, new, field);
     }
     carry_meta(live, new, "resourceVersion");
@@ -343,7 +450,10 @@ fn only_metadata_differs(live: &Value, new: &Value) -> bool {
 fn same_but_for_times(live: &Value, new: &Value) -> bool {
     let strip = |object: &Value| {
         let mut object = object.clone();
-        if let Some(entries) = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) {
+        if let Some(entries) = object
+            .pointer_mut("/metadata/managedFields")
+            .and_then(Value::as_array_mut)
+        {
             for entry in entries {
                 if let Some(entry) = entry.as_object_mut() {
                     entry.remove("time");
@@ -359,9 +469,18 @@ fn same_but_for_times(live: &Value, new: &Value) -> bool {
 ///
 /// # Errors
 /// 415 for a type that the kind does not take, 400 for a body that cannot be read.
-pub fn patch_function(kind: &Arc<Kind>, content_type: &str, body: &[u8]) -> Result<Box<Desired<'static>>, ApiError> {
+pub fn patch_function(
+    kind: &Arc<Kind>,
+    content_type: &str,
+    body: &[u8],
+) -> Result<Box<Desired<'static>>, ApiError> {
     let malformed = |why: String| ApiError::bad_request(format!("error decoding patch: {why}"));
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     match media_type.as_str() {
         "application/json-patch+json" => {
             let patch: json_patch::Patch =
@@ -370,17 +489,30 @@ pub fn patch_function(kind: &Arc<Kind>, content_type: &str, body: &[u8]) -> Resu
                 return Err(ApiError::new(
                     413,
                     "RequestEntityTooLarge",
-                    format!("The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}", patch.0.len()),
+                    format!(
+                        "The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
+                        patch.0.len()
+                    ),
                 ));
             }
             Ok(Box::new(move |live| {
                 let mut new = live.clone();
-                json_patch::patch(&mut new, &patch).map_err(|_| ApiError::unprocessable())?;
+                for operation in &patch.0 {
+                    let one = std::slice::from_ref(operation);
+                    json_patch::patch(&mut new, one).map_err(|_| ApiError::unprocessable())?;
+                    // Copies of copies grow without bound from a small body.
+                    if matches!(operation, json_patch::PatchOperation::Copy(_))
+                        && new.to_string().len() > BODY_LIMIT
+                    {
+                        return Err(ApiError::too_large(BODY_LIMIT));
+                    }
+                }
                 Ok(new)
             }))
         }
         "application/merge-patch+json" => {
-            let patch: Value = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+            let patch: Value =
+                serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
             Ok(Box::new(move |live| {
                 let mut new = live.clone();
                 json_patch::merge(&mut new, &patch);
@@ -388,15 +520,24 @@ pub fn patch_function(kind: &Arc<Kind>, content_type: &str, body: &[u8]) -> Resu
             }))
         }
         "application/strategic-merge-patch+json" if kind.custom.is_none() => {
-            let patch: Value = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+            let patch: Value =
+                serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
             let kind = kind.clone();
             Ok(Box::new(move |live| {
                 // Kinds that are stored as another one have its lists.
-                let schema_kind = if kind.served_as_stored() { kind.gvk() } else { kind.storage_gvk() };
-                Schemas::builtin().strategic_merge(schema_kind, live, &patch).map_err(|error| match error {
-                    PatchError::UnknownKind(_) => ApiError::unsupported_media_type(patch_types(&kind)),
-                    PatchError::Malformed(message) => ApiError::bad_request(message),
-                })
+                let schema_kind = if kind.served_as_stored() {
+                    kind.gvk()
+                } else {
+                    kind.storage_gvk()
+                };
+                Schemas::builtin()
+                    .strategic_merge(schema_kind, live, &patch)
+                    .map_err(|error| match error {
+                        PatchError::UnknownKind(_) => {
+                            ApiError::unsupported_media_type(patch_types(&kind))
+                        }
+                        PatchError::Malformed(message) => ApiError::bad_request(message),
+                    })
             }))
         }
         _ if kind.custom.is_none() => {
@@ -413,7 +554,11 @@ pub fn patch_function(kind: &Arc<Kind>, content_type: &str, body: &[u8]) -> Resu
 const MOST_OPERATIONS: usize = 10_000;
 
 fn patch_types(kind: &Kind) -> String {
-    let strategic = if kind.custom.is_none() { "application/strategic-merge-patch+json, " } else { "" };
+    let strategic = if kind.custom.is_none() {
+        "application/strategic-merge-patch+json, "
+    } else {
+        ""
+    };
     format!(
         "the body of the request was in an unknown format - accepted media types include: \
          application/json-patch+json, application/merge-patch+json, {strategic}application/apply-patch+yaml"
@@ -423,6 +568,10 @@ fn patch_types(kind: &Kind) -> String {
 /// Whether an object has nothing left that keeps it.
 pub(super) fn nothing_holds(object: &Value) -> bool {
     finalizers(object).is_empty()
-        && object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0) == 0
+        && object
+            .pointer("/metadata/deletionGracePeriodSeconds")
+            .and_then(Value::as_i64)
+            .unwrap_or(0)
+            == 0
         && !text(object, "/metadata/deletionTimestamp").is_empty()
 }

@@ -47,21 +47,37 @@ pub fn watch(request: &Request<'_>, query: &Query, accept: Accept) -> Result<Ans
         (true, "NotOlderThan") | (false, "") => {}
         (true, _) => {
             let message = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            return Err(options_error("FieldValueForbidden", "resourceVersionMatch", message));
+            return Err(options_error(
+                "FieldValueForbidden",
+                "resourceVersionMatch",
+                message,
+            ));
         }
         (false, _) => {
             let message = "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-            return Err(options_error("FieldValueForbidden", "resourceVersionMatch", message));
+            return Err(options_error(
+                "FieldValueForbidden",
+                "resourceVersionMatch",
+                message,
+            ));
         }
     }
     let bookmarks = query.flag("allowWatchBookmarks");
     let send_initial = initial && query.flag("sendInitialEvents");
     if send_initial && !bookmarks {
         let message = "Forbidden: sendInitialEvents requires allowWatchBookmarks to be set";
-        return Err(options_error("FieldValueForbidden", "allowWatchBookmarks", message));
+        return Err(options_error(
+            "FieldValueForbidden",
+            "allowWatchBookmarks",
+            message,
+        ));
     }
     let asked = parse_revision(query.get("resourceVersion"))?;
-    let timeout = query.get("timeoutSeconds").parse().ok().filter(|&seconds| seconds > 0);
+    let timeout = query
+        .get("timeoutSeconds")
+        .parse()
+        .ok()
+        .filter(|&seconds| seconds > 0);
     let now = Instant::now();
     let include = match query.get("includeObject") {
         "None" => IncludeObject::None,
@@ -71,7 +87,8 @@ pub fn watch(request: &Request<'_>, query: &Query, accept: Accept) -> Result<Ans
     let mut watcher = Watcher {
         cluster: request.cluster.clone(),
         kind: request.kind.clone(),
-        namespace: (!request.namespace.is_empty() && request.kind.namespaced()).then(|| request.namespace.clone()),
+        namespace: (!request.namespace.is_empty() && request.kind.namespaced())
+            .then(|| request.namespace.clone()),
         filter,
         shape: accept.shape,
         include,
@@ -80,7 +97,10 @@ pub fn watch(request: &Request<'_>, query: &Query, accept: Accept) -> Result<Ans
         shelf: request.cluster.store.follow(&request.kind.resource),
         bookmarks,
         next_bookmark: now + BOOKMARK_EVERY,
-        deadline: now + timeout.map_or(LONGEST, Duration::from_secs).min(LONGEST * 4),
+        deadline: now
+            + timeout
+                .map_or(LONGEST, Duration::from_secs)
+                .min(LONGEST * 4),
         headed: false,
         over: false,
     };
@@ -113,7 +133,11 @@ struct Watcher {
 impl Watcher {
     fn begin(&mut self, asked: Option<u64>, initial: bool, send_initial: bool) {
         let (volume, current) = self.cluster.store.read(&self.kind.resource);
-        let from_now = if initial { send_initial } else { asked.is_none_or(|asked| asked == 0) };
+        let from_now = if initial {
+            send_initial
+        } else {
+            asked.is_none_or(|asked| asked == 0)
+        };
         match asked {
             Some(asked) if asked > current => {
                 // Revisions come from this server alone, so one from the future belongs to another life of it.
@@ -163,7 +187,11 @@ impl Watcher {
             if !self.pending.is_empty() {
                 continue;
             }
-            let wake = if self.bookmarks { self.deadline.min(self.next_bookmark) } else { self.deadline };
+            let wake = if self.bookmarks {
+                self.deadline.min(self.next_bookmark)
+            } else {
+                self.deadline
+            };
             let mut stop = self.cluster.stopping();
             tokio::select! {
                 changed = self.shelf.changed() => if changed.is_err() { return None },
@@ -185,17 +213,25 @@ impl Watcher {
         match self.pending.len() {
             0 => None,
             1 => self.pending.pop_front(),
-            _ => Some(self.pending.drain(..).fold(Vec::new(), |mut all, line| {
-                all.extend_from_slice(&line);
-                all
-            }).into()),
+            _ => Some(
+                self.pending
+                    .drain(..)
+                    .fold(Vec::new(), |mut all, line| {
+                        all.extend_from_slice(&line);
+                        all
+                    })
+                    .into(),
+            ),
         }
     }
 
     fn catch_up(&mut self, volume: &Volume) {
         let Some(events) = volume.since(self.told) else {
             let oldest = volume.horizon() + 1;
-            self.fail(&ApiError::expired(format!("too old resource version: {} ({oldest})", self.told)));
+            self.fail(&ApiError::expired(format!(
+                "too old resource version: {} ({oldest})",
+                self.told
+            )));
             return;
         };
         let events: Vec<Arc<Event>> = events.cloned().collect();
@@ -207,11 +243,18 @@ impl Watcher {
 
     fn tell(&mut self, event: &Event) {
         let object = &event.object;
-        if self.namespace.as_deref().is_some_and(|namespace| *namespace != *object.key.namespace) {
+        if self
+            .namespace
+            .as_deref()
+            .is_some_and(|namespace| *namespace != *object.key.namespace)
+        {
             return;
         }
         let now = event.kind != EventKind::Deleted && self.filter.matches(object);
-        let before = event.previous.as_ref().is_some_and(|previous| self.filter.matches(previous));
+        let before = event
+            .previous
+            .as_ref()
+            .is_some_and(|previous| self.filter.matches(previous));
         let kind = match (before, now) {
             (false, true) => "ADDED",
             (true, true) => "MODIFIED",
@@ -255,7 +298,12 @@ impl Watcher {
     }
 
     fn bookmark(&mut self, initial_end: bool) {
-        let revision = self.cluster.store.read(&self.kind.resource).1.max(self.told);
+        let revision = self
+            .cluster
+            .store
+            .read(&self.kind.resource)
+            .1
+            .max(self.told);
         if !initial_end && self.shelf.has_changed().unwrap_or(false) {
             // There is news to tell first; it moves the client on as well as a bookmark does.
             return;
@@ -277,11 +325,18 @@ impl Watcher {
                 "columnDefinitions": null, "rows": [],
             }),
         };
-        self.pending.push_back(format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into());
+        self.pending
+            .push_back(format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into());
     }
 
     fn fail(&mut self, error: &ApiError) {
-        self.pending.push_back(format!("{}\n", json!({"type": "ERROR", "object": error.to_status()})).into());
+        self.pending.push_back(
+            format!(
+                "{}\n",
+                json!({"type": "ERROR", "object": error.to_status()})
+            )
+            .into(),
+        );
         self.over = true;
     }
 }

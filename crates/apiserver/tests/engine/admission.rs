@@ -31,20 +31,35 @@ async fn webhook() -> Value {
         )
         .expect("a server's TLS");
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let addr = listener.local_addr().expect("its address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| async move {
-                    let body = request.into_body().collect().await.expect("a review").to_bytes();
-                    let review: Value = serde_json::from_slice(&body).expect("JSON");
-                    Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(Bytes::from(judge(&review)))))
-                });
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let service = service_fn(
+                    |request: hyper::Request<hyper::body::Incoming>| async move {
+                        let body = request
+                            .into_body()
+                            .collect()
+                            .await
+                            .expect("a review")
+                            .to_bytes();
+                        let review: Value = serde_json::from_slice(&body).expect("JSON");
+                        Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(
+                            Bytes::from(judge(&review)),
+                        )))
+                    },
+                );
                 // The client may close as it likes.
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             });
         }
     });
@@ -62,7 +77,8 @@ fn judge(review: &Value) -> String {
         response["patchType"] = json!("JSONPatch");
         response["patch"] = json!(STANDARD.encode(patch.to_string()));
     }
-    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).to_string()
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+        .to_string()
 }
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
@@ -84,7 +100,9 @@ fn configuration(client_config: &Value, policy: &str) -> Value {
 async fn webhooks_change_and_refuse() {
     let cluster = Cluster::start().await;
     let c = &cluster.client;
-    let made = c.post(CONFIGURATIONS, &configuration(&webhook().await, "Fail")).await;
+    let made = c
+        .post(CONFIGURATIONS, &configuration(&webhook().await, "Fail"))
+        .await;
     assert_eq!(made.code, 201, "{}", made.body);
     let judged = json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "court", "labels": {"judged": "yes"}},
@@ -97,10 +115,19 @@ async fn webhooks_change_and_refuse() {
     assert_eq!(good.headers["warning"], r#"299 - "looked at""#);
     let bad = c.post(maps, &config_map("bad", json!({}))).await;
     assert_eq!(bad.code, 400, "{}", bad.body);
-    assert_eq!(bad.body["message"], r#"admission webhook "judge.example.com" denied the request: bad is bad"#);
-    let dry = c.post(&format!("{maps}?dryRun=All"), &config_map("bad", json!({}))).await;
+    assert_eq!(
+        bad.body["message"],
+        r#"admission webhook "judge.example.com" denied the request: bad is bad"#
+    );
+    let dry = c
+        .post(&format!("{maps}?dryRun=All"), &config_map("bad", json!({})))
+        .await;
     assert_eq!(dry.code, 400, "dry runs are judged as well");
-    assert_eq!(c.post(MAPS, &config_map("bad", json!({}))).await.code, 201, "this namespace is not judged");
+    assert_eq!(
+        c.post(MAPS, &config_map("bad", json!({}))).await.code,
+        201,
+        "this namespace is not judged"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,16 +138,28 @@ async fn webhooks_that_are_not_there() {
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "court", "labels": {"judged": "yes"}},
     });
     c.post("/api/v1/namespaces", &judged).await;
-    eventually(c, "/api/v1/namespaces/court/configmaps/kube-root-ca.crt", "there", |reply| reply.code == 200).await;
+    eventually(
+        c,
+        "/api/v1/namespaces/court/configmaps/kube-root-ca.crt",
+        "there",
+        |reply| reply.code == 200,
+    )
+    .await;
     let maps = "/api/v1/namespaces/court/configmaps";
     // Nobody listens on the discard port.
     let nowhere = json!({"url": "https://127.0.0.1:9/judge"});
-    c.post(CONFIGURATIONS, &configuration(&nowhere, "Fail")).await;
+    c.post(CONFIGURATIONS, &configuration(&nowhere, "Fail"))
+        .await;
     let failed = c.post(maps, &config_map("x", json!({}))).await;
     assert_eq!(failed.code, 500, "{}", failed.body);
-    assert!(failed.body["message"].as_str().is_some_and(|m| m.contains(r#"failed calling webhook "judge.example.com""#)));
+    assert!(
+        failed.body["message"]
+            .as_str()
+            .is_some_and(|m| m.contains(r#"failed calling webhook "judge.example.com""#))
+    );
     c.delete(&format!("{CONFIGURATIONS}/judge")).await;
-    c.post(CONFIGURATIONS, &configuration(&nowhere, "Ignore")).await;
+    c.post(CONFIGURATIONS, &configuration(&nowhere, "Ignore"))
+        .await;
     assert_eq!(c.post(maps, &config_map("x", json!({}))).await.code, 201);
 }
 
@@ -142,9 +181,25 @@ async fn policies_in_cel() {
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
         "metadata": {"name": "names"}, "spec": {"policyName": "names", "validationActions": ["Deny"]},
     });
-    assert_eq!(c.post(&format!("{base}/validatingadmissionpolicies"), &policy).await.code, 201);
-    assert_eq!(c.post(&format!("{base}/validatingadmissionpolicybindings"), &binding).await.code, 201);
+    assert_eq!(
+        c.post(&format!("{base}/validatingadmissionpolicies"), &policy)
+            .await
+            .code,
+        201
+    );
+    assert_eq!(
+        c.post(
+            &format!("{base}/validatingadmissionpolicybindings"),
+            &binding
+        )
+        .await
+        .code,
+        201
+    );
     let denied = c.post(MAPS, &config_map("forbidden", json!({}))).await;
     assert_eq!(denied.code, 422, "{}", denied.body);
-    assert_eq!(c.post(MAPS, &config_map("allowed", json!({}))).await.code, 201);
+    assert_eq!(
+        c.post(MAPS, &config_map("allowed", json!({}))).await.code,
+        201
+    );
 }

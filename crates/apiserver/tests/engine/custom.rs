@@ -42,18 +42,36 @@ async fn definitions_are_served_and_cleaned_up() {
     let made = c.post(CRDS, &definition()).await;
     assert_eq!(made.code, 201, "{}", made.body);
     let established = |reply: &crate::client::Reply| {
-        reply.body["status"]["conditions"].as_array().is_some_and(|conditions| {
-            conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
-        })
+        reply.body["status"]["conditions"]
+            .as_array()
+            .is_some_and(|conditions| {
+                conditions.iter().any(|condition| {
+                    condition["type"] == "Established" && condition["status"] == "True"
+                })
+            })
     };
-    eventually(c, &format!("{CRDS}/widgets.example.com"), "established", established).await;
+    eventually(
+        c,
+        &format!("{CRDS}/widgets.example.com"),
+        "established",
+        established,
+    )
+    .await;
 
     let mut first = widget("w", json!({"color": "red", "junk": 1}));
     first["status"] = json!({"ok": true});
     let made = c.post(ALL, &first).await;
     assert_eq!(made.code, 201, "{}", made.body);
-    assert_eq!(made.body["spec"], json!({"color": "red", "size": 3}), "defaulted and pruned");
-    assert_eq!(made.body.get("status"), None, "the status is written elsewhere");
+    assert_eq!(
+        made.body["spec"],
+        json!({"color": "red", "size": 3}),
+        "defaulted and pruned"
+    );
+    assert_eq!(
+        made.body.get("status"),
+        None,
+        "the status is written elsewhere"
+    );
     for (what, spec) in [
         ("a value not listed", json!({"color": "blue"})),
         ("a required field missing", json!({})),
@@ -63,14 +81,37 @@ async fn definitions_are_served_and_cleaned_up() {
         let refused = c.post(ALL, &widget("bad", spec)).await;
         assert_eq!(refused.code, 422, "{what}: {}", refused.body);
     }
-    let status = c.patch(&format!("{ALL}/w/status"), MERGE, &json!({"status": {"ok": false}, "spec": {"size": 9}})).await;
-    assert_eq!((&status.body["status"]["ok"], &status.body["spec"]["size"]), (&json!(false), &json!(3)));
-    assert_eq!(c.patch(&format!("{ALL}/w"), STRATEGIC, &json!({})).await.code, 415);
-    assert_eq!(c.put(&format!("{ALL}/w"), &widget("w", json!({"color": "red"}))).await.code, 422, "no revision");
+    let status = c
+        .patch(
+            &format!("{ALL}/w/status"),
+            MERGE,
+            &json!({"status": {"ok": false}, "spec": {"size": 9}}),
+        )
+        .await;
+    assert_eq!(
+        (&status.body["status"]["ok"], &status.body["spec"]["size"]),
+        (&json!(false), &json!(3))
+    );
+    assert_eq!(
+        c.patch(&format!("{ALL}/w"), STRATEGIC, &json!({}))
+            .await
+            .code,
+        415
+    );
+    assert_eq!(
+        c.put(&format!("{ALL}/w"), &widget("w", json!({"color": "red"})))
+            .await
+            .code,
+        422,
+        "no revision"
+    );
 
     let going = c.delete(&format!("{CRDS}/widgets.example.com")).await;
     assert_eq!(going.code, 200, "{}", going.body);
-    eventually(c, &format!("{CRDS}/widgets.example.com"), "gone", |reply| reply.code == 404).await;
+    eventually(c, &format!("{CRDS}/widgets.example.com"), "gone", |reply| {
+        reply.code == 404
+    })
+    .await;
     assert_eq!(c.get(ALL).await.code, 404);
     c.post(CRDS, &definition()).await;
     eventually(c, ALL, "served again, and empty", |reply| {

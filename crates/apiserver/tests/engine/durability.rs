@@ -42,7 +42,12 @@ impl Drop for Process {
 
 fn spawn(dir: &std::path::Path) -> (Process, Client) {
     let child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "durability::server_process", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "durability::server_process",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(DIR, dir)
         .stdout(Stdio::piped())
         .spawn()
@@ -54,7 +59,10 @@ fn spawn(dir: &std::path::Path) -> (Process, Client) {
         if let Some(about) = line.strip_prefix("SERVING ") {
             let about: serde_json::Value = serde_json::from_str(about).expect("JSON");
             let text = |field: &str| about[field].as_str().expect("text").to_owned();
-            return (process, Client::new(&text("url"), &text("ca"), &text("token")));
+            return (
+                process,
+                Client::new(&text("url"), &text("ca"), &text("token")),
+            );
         }
     }
     panic!("the server process ended before it served");
@@ -71,15 +79,27 @@ async fn kill_nine_loses_nothing_acknowledged() {
         writers.push(tokio::spawn(async move {
             for number in 0.. {
                 let name = format!("w{writer}-{number}");
-                let reply = client.post(MAPS, &config_map(&name, json!({"n": name}))).await;
+                let reply = client
+                    .post(MAPS, &config_map(&name, json!({"n": name})))
+                    .await;
                 assert_eq!(reply.code, 201);
-                let revision = reply.body["metadata"]["resourceVersion"].as_str().and_then(|rv| rv.parse().ok());
-                acknowledged.lock().expect("no writer panics holding it").push((name, revision.expect("a revision")));
+                let revision = reply.body["metadata"]["resourceVersion"]
+                    .as_str()
+                    .and_then(|rv| rv.parse().ok());
+                acknowledged
+                    .lock()
+                    .expect("no writer panics holding it")
+                    .push((name, revision.expect("a revision")));
             }
         }));
     }
     let start = std::time::Instant::now();
-    while acknowledged.lock().expect("no writer panics holding it").len() < 200 {
+    while acknowledged
+        .lock()
+        .expect("no writer panics holding it")
+        .len()
+        < 200
+    {
         assert!(start.elapsed().as_secs() < 60, "200 writes take too long");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -88,10 +108,16 @@ async fn kill_nine_loses_nothing_acknowledged() {
         // They end by the connection that breaks under them.
         let _ = writer.await;
     }
-    let acknowledged = acknowledged.lock().expect("no writer panics holding it").clone();
+    let acknowledged = acknowledged
+        .lock()
+        .expect("no writer panics holding it")
+        .clone();
     let cluster = Cluster::start_in(dir.path()).await;
     let list = cluster.client.get(MAPS).await.body;
-    let revision: u64 = list["metadata"]["resourceVersion"].as_str().and_then(|rv| rv.parse().ok()).expect("a revision");
+    let revision: u64 = list["metadata"]["resourceVersion"]
+        .as_str()
+        .and_then(|rv| rv.parse().ok())
+        .expect("a revision");
     let stored: std::collections::BTreeMap<&str, &serde_json::Value> = list["items"]
         .as_array()
         .expect("items")
@@ -99,12 +125,23 @@ async fn kill_nine_loses_nothing_acknowledged() {
         .map(|item| (item["metadata"]["name"].as_str().expect("a name"), item))
         .collect();
     for (name, written) in &acknowledged {
-        let item = stored.get(name.as_str()).unwrap_or_else(|| panic!("{name} was acknowledged and is lost"));
+        let item = stored
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("{name} was acknowledged and is lost"));
         assert_eq!(item["data"]["n"], name.as_str());
         assert_eq!(item["metadata"]["resourceVersion"], written.to_string());
-        assert!(*written <= revision, "{written} is beyond the list's {revision}");
+        assert!(
+            *written <= revision,
+            "{written} is beyond the list's {revision}"
+        );
     }
-    let next = cluster.client.post(MAPS, &config_map("after", json!({}))).await;
-    let next: u64 = next.body["metadata"]["resourceVersion"].as_str().and_then(|rv| rv.parse().ok()).expect("a revision");
+    let next = cluster
+        .client
+        .post(MAPS, &config_map("after", json!({})))
+        .await;
+    let next: u64 = next.body["metadata"]["resourceVersion"]
+        .as_str()
+        .and_then(|rv| rv.parse().ok())
+        .expect("a revision");
     assert!(next > revision, "revisions never go back");
 }

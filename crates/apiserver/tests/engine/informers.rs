@@ -14,18 +14,25 @@ use crate::client::Cluster;
 
 async fn kube_client(cluster: &Cluster) -> kube::Client {
     let kubeconfig = Kubeconfig::from_yaml(&cluster.handle.kubeconfig()).expect("a kubeconfig");
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     kube::Client::try_from(config.expect("a configuration")).expect("a client")
 }
 
 fn map(name: &str, value: &str) -> ConfigMap {
-    serde_json::from_value(json!({"metadata": {"name": name}, "data": {"v": value}})).expect("a ConfigMap")
+    serde_json::from_value(json!({"metadata": {"name": name}, "data": {"v": value}}))
+        .expect("a ConfigMap")
 }
 
 /// What an informer believes, folded from its events.
 fn fold(copy: &mut BTreeMap<String, String>, event: Event<ConfigMap>) {
     let read = |map: &ConfigMap| {
-        let value = map.data.as_ref().and_then(|data| data.get("v")).cloned().unwrap_or_default();
+        let value = map
+            .data
+            .as_ref()
+            .and_then(|data| data.get("v"))
+            .cloned()
+            .unwrap_or_default();
         (map.metadata.name.clone().unwrap_or_default(), value)
     };
     match event {
@@ -43,7 +50,9 @@ async fn follows(config: watcher::Config) {
     let cluster = Cluster::start().await;
     let maps: Api<ConfigMap> = Api::namespaced(kube_client(&cluster).await, "kube-public");
     for number in 0..7 {
-        maps.create(&PostParams::default(), &map(&format!("m{number}"), "first")).await.expect("created");
+        maps.create(&PostParams::default(), &map(&format!("m{number}"), "first"))
+            .await
+            .expect("created");
     }
     let mut events = watcher::watcher(maps.clone(), config).boxed();
     let mut copy = BTreeMap::new();
@@ -56,8 +65,14 @@ async fn follows(config: watcher::Config) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), listed).await.expect("the list is complete in time");
-    assert_eq!(copy.keys().filter(|name| name.starts_with('m')).count(), 7, "{copy:?}");
+    tokio::time::timeout(Duration::from_secs(10), listed)
+        .await
+        .expect("the list is complete in time");
+    assert_eq!(
+        copy.keys().filter(|name| name.starts_with('m')).count(),
+        7,
+        "{copy:?}"
+    );
 
     let apply = PatchParams::apply("test").force();
     maps.patch("m1", &apply, &Patch::Apply(json!({
@@ -65,21 +80,42 @@ async fn follows(config: watcher::Config) {
     })))
     .await
     .expect("applied");
-    maps.patch("m2", &PatchParams::default(), &Patch::Merge(json!({"data": {"v": "third"}}))).await.expect("merged");
-    maps.delete("m3", &DeleteParams::default()).await.expect("deleted");
-    maps.create(&PostParams::default(), &map("last", "x")).await.expect("created");
+    maps.patch(
+        "m2",
+        &PatchParams::default(),
+        &Patch::Merge(json!({"data": {"v": "third"}})),
+    )
+    .await
+    .expect("merged");
+    maps.delete("m3", &DeleteParams::default())
+        .await
+        .expect("deleted");
+    maps.create(&PostParams::default(), &map("last", "x"))
+        .await
+        .expect("created");
     let told = async {
         while !copy.contains_key("last") {
-            let event = events.try_next().await.expect("the watch goes on").expect("another event");
+            let event = events
+                .try_next()
+                .await
+                .expect("the watch goes on")
+                .expect("another event");
             fold(&mut copy, event);
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), told).await.expect("the changes are told in time");
+    tokio::time::timeout(Duration::from_secs(10), told)
+        .await
+        .expect("the changes are told in time");
     let truth = maps.list(&ListParams::default()).await.expect("a list");
     let truth: BTreeMap<String, String> = truth
         .iter()
         .map(|map| {
-            let value = map.data.as_ref().and_then(|data| data.get("v")).cloned().unwrap_or_default();
+            let value = map
+                .data
+                .as_ref()
+                .and_then(|data| data.get("v"))
+                .cloned()
+                .unwrap_or_default();
             (map.metadata.name.clone().unwrap_or_default(), value)
         })
         .collect();

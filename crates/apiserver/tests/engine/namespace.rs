@@ -9,7 +9,8 @@ struct Netns(String);
 
 fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("ip cannot be run ({error}); install iproute2"));
+    let output =
+        output.unwrap_or_else(|error| panic!("ip cannot be run ({error}); install iproute2"));
     assert!(
         output.status.success(),
         "ip {}: {}; this test makes a network namespace and needs root",
@@ -45,12 +46,34 @@ async fn one_cluster_two_networks() {
     config.netns = Some((path, "192.0.2.1:0".parse().expect("an address")));
     let handle = Server::start(config).await.expect("it starts");
     let inside = dir.path().join("inside");
-    std::fs::write(&inside, handle.netns_kubeconfig().expect("a kubeconfig for the namespace")).expect("written");
-    let get = ["kubectl", "--kubeconfig", inside.to_str().expect("a path"), "get", "endpointslices", "kubernetes"];
+    std::fs::write(
+        &inside,
+        handle
+            .netns_kubeconfig()
+            .expect("a kubeconfig for the namespace"),
+    )
+    .expect("written");
+    let get = [
+        "kubectl",
+        "--kubeconfig",
+        inside.to_str().expect("a path"),
+        "get",
+        "endpointslices",
+        "kubernetes",
+    ];
     let output = tokio::task::block_in_place(|| {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &netns.0]).args(get).env("HOME", dir.path()).output().expect("ip and kubectl run")
+        command
+            .args(["netns", "exec", &netns.0])
+            .args(get)
+            .env("HOME", dir.path())
+            .output()
+            .expect("ip and kubectl run")
     });
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("192.0.2.1"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && text.contains("192.0.2.1"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
