@@ -112,11 +112,22 @@ async fn stop(dir: &LabDir, pid: u32) -> anyhow::Result<()> {
         }
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
-            if dir.holder().is_none() {
+            // The folder is given up just before the process ends.
+            if dir.holder().is_none() && ended(process) {
                 return Ok(());
             }
             tokio::time::sleep(POLL).await;
         }
     }
     anyhow::bail!("the lab's process {pid} does not end")
+}
+
+/// A process that has ended but was not waited for yet counts as ended.
+fn ended(process: Pid) -> bool {
+    match std::fs::read_to_string(format!("/proc/{process}/stat")) {
+        Ok(stat) => stat
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+        Err(_) => true,
+    }
 }

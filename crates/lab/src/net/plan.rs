@@ -34,7 +34,7 @@ pub const MAX_CLUSTERS: usize = 16;
 /// The address number `n` of a network, counting from its base address; the base address itself
 /// when the network is too small.
 pub(super) fn nth(net: Ipv4Net, n: u32) -> Ipv4Addr {
-    let size = u64::from(u32::MAX) + 1 >> net.prefix_len();
+    let size = (u64::from(u32::MAX) + 1) >> net.prefix_len();
     if u64::from(n) < size {
         Ipv4Addr::from(u32::from(net.network()) + n)
     } else {

@@ -348,7 +348,7 @@ fn container_status(view: &View<'_>) -> ContainerStatus {
         started: Some(state.started),
         restart_count: state.restarts,
         state: Some(api_state(&state.phase)),
-        last_state: state.last.as_ref().map(|exit| terminated(exit)),
+        last_state: state.last.as_ref().map(terminated),
         ..ContainerStatus::default()
     }
 }
