@@ -303,3 +303,46 @@ fn field_text(object: &Value, field: &str) -> String {
         Some(other) => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(selector: &str, labels: Value, expected: bool) {
+        let parsed = LabelSelector::parse(selector).expect("it can be read");
+        assert_eq!(
+            parsed.matches_labels(Some(&labels)),
+            expected,
+            "{selector} on {labels}"
+        );
+    }
+
+    #[test]
+    fn label_selectors() {
+        let labels = json!({"a": "b", "empty": "", "n": "5"});
+        for (selector, expected) in [
+            ("", true),
+            ("a=b", true),
+            ("a==b", true),
+            ("a!=b", false),
+            ("other!=b", true),
+            ("a in (b, c)", true),
+            ("a in (c,d),x", false),
+            ("a notin (c)", true),
+            ("a", true),
+            ("!a", false),
+            ("!x", true),
+            ("empty=", true),
+            ("a=", false),
+            ("n>4,n<6", true),
+            ("n>5", false),
+        ] {
+            check(selector, labels.clone(), expected);
+        }
+        for wrong in ["a in b", "a in (b", "=b", "a=b,,c", "n>x", "a b"] {
+            assert!(LabelSelector::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -361,3 +361,73 @@ fn url_covers(pattern: &str, path: &str) -> bool {
         None => pattern == path,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(verbs: &[&str], groups: &[&str], resources: &[&str], names: &[&str]) -> Rule {
+        let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect();
+        Rule {
+            verbs: list(verbs),
+            api_groups: list(groups),
+            resources: list(resources),
+            resource_names: list(names),
+            non_resource_urls: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn rules_allow_and_cover() {
+        let wanted = |verb, resource, subresource, name| Attributes {
+            verb,
+            resource,
+            subresource,
+            name,
+            ..Attributes::default()
+        };
+        for (rule, wanted, expected) in [
+            (
+                rule(&["get"], &[""], &["pods"], &[]),
+                wanted("get", "pods", "", "a"),
+                true,
+            ),
+            (
+                rule(&["get"], &[""], &["pods"], &[]),
+                wanted("get", "pods", "log", "a"),
+                false,
+            ),
+            (
+                rule(&["get"], &[""], &["pods/log"], &[]),
+                wanted("get", "pods", "log", "a"),
+                true,
+            ),
+            (
+                rule(&["get"], &[""], &["*/log"], &[]),
+                wanted("get", "pods", "log", "a"),
+                true,
+            ),
+            (
+                rule(&["*"], &["*"], &["*"], &[]),
+                wanted("delete", "secrets", "", ""),
+                true,
+            ),
+            (
+                rule(&["get"], &[""], &["pods"], &["b"]),
+                wanted("get", "pods", "", "a"),
+                false,
+            ),
+            (
+                rule(&["get"], &["apps"], &["pods"], &[]),
+                wanted("get", "pods", "", "a"),
+                false,
+            ),
+        ] {
+            assert_eq!(rule.allows(&wanted), expected, "{rule:?} on {wanted:?}");
+        }
+        let narrow = rule(&["get"], &[""], &["pods"], &["a"]);
+        let wide = rule(&["get", "list"], &[""], &["pods", "services"], &[]);
+        assert!(narrow.split().all(|part| wide.covers(&part)));
+        assert!(!wide.split().all(|part| narrow.covers(&part)));
+    }
+}

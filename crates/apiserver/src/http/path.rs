@@ -118,3 +118,57 @@ pub(super) fn percent_decode(text: &str) -> String {
     }
     String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, expected: (&str, &str, &str, &str, &str, &str)) {
+        let RoutePath::Resource(found) = split(path) else {
+            panic!("{path} names no resource");
+        };
+        let found = (
+            found.group.as_str(),
+            found.version.as_str(),
+            found.namespace.as_str(),
+            found.plural.as_str(),
+            found.name.as_str(),
+            found.subresource.as_str(),
+        );
+        assert_eq!(found, expected, "{path}");
+    }
+
+    #[test]
+    fn paths() {
+        check("/api/v1/pods", ("", "v1", "", "pods", "", ""));
+        check("/api/v1/namespaces", ("", "v1", "", "namespaces", "", ""));
+        check(
+            "/api/v1/namespaces/a",
+            ("", "v1", "a", "namespaces", "a", ""),
+        );
+        check(
+            "/api/v1/namespaces/a/finalize",
+            ("", "v1", "a", "namespaces", "a", "finalize"),
+        );
+        check(
+            "/api/v1/namespaces/a/pods/b/log",
+            ("", "v1", "a", "pods", "b", "log"),
+        );
+        check(
+            "/apis/apps/v1/namespaces/a/deployments/",
+            ("apps", "v1", "a", "deployments", "", ""),
+        );
+        check(
+            "/apis/g/v1/things/x%3Ay",
+            ("g", "v1", "", "things", "x:y", ""),
+        );
+        assert_eq!(
+            split("/apis/apps/v1"),
+            RoutePath::Version {
+                group: "apps".into(),
+                version: "v1".into()
+            }
+        );
+        assert_eq!(split("/apis/"), RoutePath::Other("/apis".into()));
+    }
+}

@@ -237,3 +237,36 @@ pub fn compare_versions(a: &str, b: &str) -> Ordering {
         (None, None) => b.cmp(a),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::compare_versions;
+
+    #[test]
+    fn versions_in_kubernetes_order() {
+        let mut versions = [
+            "v1alpha1",
+            "foo1",
+            "v10",
+            "v2",
+            "v1",
+            "v11beta2",
+            "v11alpha2",
+            "v3beta1",
+        ];
+        versions.sort_by(|a, b| compare_versions(b, a));
+        assert_eq!(
+            versions,
+            [
+                "v10",
+                "v2",
+                "v1",
+                "v11beta2",
+                "v3beta1",
+                "v11alpha2",
+                "v1alpha1",
+                "foo1"
+            ]
+        );
+    }
+}
