@@ -146,12 +146,6 @@ pub(crate) fn suffix(text: &str) -> matcher::StringMatcher {
     ))
 }
 
-pub(crate) fn contains(text: &str) -> matcher::StringMatcher {
-    pattern(matcher::string_matcher::MatchPattern::Contains(
-        text.to_owned(),
-    ))
-}
-
 pub(crate) fn regex(text: &str) -> matcher::StringMatcher {
     pattern(matcher::string_matcher::MatchPattern::SafeRegex(
         regex_matcher(text),

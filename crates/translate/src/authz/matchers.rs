@@ -79,6 +79,8 @@ pub(super) fn authenticated(name: matcher::StringMatcher) -> principal::Identifi
     })
 }
 
+// Envoy would have metadata matched by `sourced_metadata`; every tool that reads policies knows this field.
+#[allow(deprecated)]
 /// A claim that is one of the values, or a list that has one of them.
 pub(super) fn claim_is_one_of(path: &[&str], values: &[Str]) -> principal::Identifier {
     let one = |m| matcher::ValueMatcher {
@@ -103,6 +105,7 @@ pub(super) fn claim_is_one_of(path: &[&str], values: &[Str]) -> principal::Ident
 }
 
 /// A claim whose text fits.
+#[allow(deprecated)] // As above.
 pub(super) fn claim(path: &str, value: matcher::StringMatcher) -> principal::Identifier {
     principal::Identifier::Metadata(super::claims::in_payload(
         &[path],

@@ -409,6 +409,7 @@ fn request_principals(values: &[Str]) -> principal::Identifier {
 }
 
 /// `experimental.envoy.filters.a.b[c]`: metadata `c` of filter `envoy.filters.a.b`; a value in brackets is one of a list.
+#[allow(deprecated)] // Tools that read policies know this field; its successor says the same.
 fn filter_metadata(key: &str, value: &str) -> Result<permission::Rule> {
     let rest = key.strip_prefix("experimental.").ok_or(Meaningless)?;
     let (filter, name) = rest

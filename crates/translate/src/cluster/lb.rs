@@ -69,12 +69,7 @@ fn common(b: &mut Builder) -> &mut cds::cluster::CommonLbConfig {
 }
 
 /// The algorithm, its settings and localities (Istio's `applyLoadBalancer`).
-pub(super) fn balancer(
-    b: &mut Builder,
-    input: &OutboundCluster,
-    policy: &TrafficPolicy,
-    port: &Port,
-) {
+pub(super) fn balancer(b: &mut Builder, input: &OutboundCluster, policy: &TrafficPolicy) {
     use cds::cluster::LbPolicy as Envoy;
     let none = Default::default();
     let balancer = policy.load_balancer.as_ref().unwrap_or(&none);
@@ -91,7 +86,6 @@ pub(super) fn balancer(
         b.cluster.lb_policy = Envoy::ClusterProvided as i32;
         return;
     }
-    let _ = port;
     let slow = balancer.warmup.as_ref().map(slow_start);
     match &balancer.policy {
         LbPolicy::Random => b.cluster.lb_policy = Envoy::Random as i32,
@@ -151,7 +145,8 @@ fn slow_start(warmup: &Warmup) -> cds::cluster::SlowStartConfig {
         aggression: warmup.aggression_milli.map(|a| core::RuntimeDouble {
             // Thousandths of small numbers lose nothing that matters.
             default_value: a as f64 / 1000.0,
-            runtime_key: String::new(),
+            // Envoy demands a key; none is meant, so one that nobody sets, the same as Istio's.
+            runtime_key: "(".to_owned(),
         }),
         min_weight_percent: warmup.minimum_percent_milli.map(|p| Percent {
             value: p as f64 / 1000.0,

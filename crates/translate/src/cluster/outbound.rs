@@ -107,7 +107,7 @@ pub(super) fn render(input: &OutboundCluster) -> Option<cds::Cluster> {
         b.http.protocol = http::Upstream::Http2;
     }
     lb::outlier(&mut b, policy.outlier.as_ref());
-    lb::balancer(&mut b, input, &policy, port);
+    lb::balancer(&mut b, input, &policy);
     if service.resolution == Resolution::DynamicDns {
         dynamic(&mut b, &name);
     }
@@ -128,7 +128,6 @@ pub(super) fn render(input: &OutboundCluster) -> Option<cds::Cluster> {
                 mesh: &input.mesh,
                 mtls: input.mtls,
                 files: &input.view.tls_files,
-                router: input.view.is_router(),
             },
         );
     }

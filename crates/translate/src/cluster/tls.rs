@@ -175,7 +175,6 @@ pub(super) struct TlsInput<'a> {
     pub mesh: &'a Mesh,
     pub mtls: Option<MtlsMode>,
     pub files: &'a TlsFiles,
-    pub router: bool,
 }
 
 /// Sets the transport sockets of an outbound cluster (Istio's `buildUpstreamTLSSettings`).

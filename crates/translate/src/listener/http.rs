@@ -11,7 +11,7 @@ use hawser_proto::envoy::extensions::filters::network::http_connection_manager::
 use hawser_proto::envoy::extensions::request_id::uuid::v3 as uuid;
 use hcm::http_connection_manager as manager;
 
-use super::spec::{ClientCert, Codec, HttpSpec, Routes};
+use super::spec::{ClientCert, HttpSpec, Routes};
 use crate::route::action;
 use crate::telemetry;
 use crate::wire;
@@ -33,10 +33,7 @@ pub(super) fn connection_manager(spec: &HttpSpec) -> hcm::HttpConnectionManager 
         ClientCert::AppendForward | ClientCert::SanitizeSet
     );
     hcm::HttpConnectionManager {
-        codec_type: match spec.codec {
-            Codec::Auto => manager::CodecType::Auto,
-            Codec::Http2 => manager::CodecType::Http2,
-        } as i32,
+        codec_type: manager::CodecType::Auto as i32,
         stat_prefix: spec.stat_prefix.to_string(),
         http_filters: filters(spec),
         tracing: shared.tracing.as_ref().map(|t| telemetry::tracing(t)),

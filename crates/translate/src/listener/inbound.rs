@@ -5,7 +5,7 @@ use hawser_model::mesh::Mesh;
 use hawser_model::{Protocol, Shared, Str};
 
 use super::spec::{
-    Chain, ChainMatch, ChainTo, Codec, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
+    Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
     Routes, TlsSpec, tcp,
 };
 use super::{MESH_ALPN, MESH_HTTP_ALPN, MESH_TCP_ALPN, PLAIN_HTTP_ALPN};
@@ -273,7 +273,6 @@ fn http(cx: &InboundContext<'_>, stat_prefix: Str, routes: Routes) -> HttpSpec {
     HttpSpec {
         stat_prefix,
         routes,
-        codec: Codec::Auto,
         server: true,
         shared: cx.http.clone(),
         filters: cx.http_filters.clone(),

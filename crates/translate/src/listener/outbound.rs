@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 use super::PLAIN_HTTP_ALPN;
 use super::spec::{
-    Chain, ChainMatch, ChainTo, Codec, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
+    Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
     Routes, TcpSpec, tcp,
 };
 use crate::cluster::{BLACK_HOLE, PASSTHROUGH};
@@ -427,7 +427,6 @@ fn http_chain(routes: Str, stat: &str, sniffs: bool, any: bool, cx: &OutboundCon
         ChainTo::Http(HttpSpec {
             stat_prefix: format!("outbound_{stat};").into(),
             routes: Routes::Named(routes),
-            codec: Codec::Auto,
             server: false,
             shared: cx.http.clone(),
             filters: cx.no_filters.clone(),

@@ -83,7 +83,6 @@ pub(crate) enum ChainTo {
 pub(crate) struct HttpSpec {
     pub stat_prefix: Str,
     pub routes: Routes,
-    pub codec: Codec,
     pub server: bool,
     pub shared: Shared<HttpShared>,
     /// HTTP filters before CORS, faults and the router.
@@ -115,12 +114,6 @@ pub(crate) enum ClientCert {
     AppendForward,
     SanitizeSet,
     AlwaysForwardOnly,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Codec {
-    Auto,
-    Http2,
 }
 
 /// Where a connection manager's routes are.

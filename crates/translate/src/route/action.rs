@@ -457,7 +457,9 @@ fn cors(cors: &Cors) -> cors_filter::CorsPolicy {
             .map(|d| d.as_secs().to_string())
             .unwrap_or_default(),
         allow_credentials: cors.credentials.map(wire::boolv),
-        forward_not_matching_preflights: cors.forward_unmatched_preflights.map(wire::boolv),
+        forward_not_matching_preflights: Some(wire::boolv(
+            cors.forward_unmatched_preflights.unwrap_or(true),
+        )),
         filter_enabled: Some(wire::runtime_fraction(wire::fraction(Fraction::ONE))),
         ..Default::default()
     }

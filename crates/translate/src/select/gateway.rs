@@ -12,8 +12,8 @@ use crate::listener::MESH_ALPN;
 use crate::listener::gateway::{self, Open, passthrough};
 use crate::listener::outbound::{self, OutboundContext};
 use crate::listener::spec::{
-    Chain, ChainMatch, ChainTo, ClientCert, Codec, HttpShared, HttpSpec, ListenerFilter,
-    ListenerSpec, Routes, TlsSpec, tcp,
+    Chain, ChainMatch, ChainTo, ClientCert, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
+    Routes, TlsSpec, tcp,
 };
 use crate::route::{Caller, GatewayRoutes, GatewayServer};
 use crate::telemetry::{self, AccessLogs};
@@ -382,7 +382,6 @@ fn chains(
         let spec = HttpSpec {
             stat_prefix: format!("outbound_{}_{};", session.view.wildcard(), open.port).into(),
             routes: Routes::Named(name.clone()),
-            codec: Codec::Auto,
             server: true,
             shared: cx.http.clone(),
             filters: filters.http.clone(),
