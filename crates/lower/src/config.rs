@@ -1,17 +1,17 @@
 //! The kinds that are lowered as whole lists: routes, rules, gateways, policies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use hawser_api::{Object, Timestamp, core};
 use hawser_model::gateway::Gateway;
 use hawser_model::route::VirtualService;
 use hawser_model::traffic::DestinationRule;
-use hawser_model::{ClusterId, Problem, Snapshot, Str};
+use hawser_model::{ClusterId, Problem, Shared, Snapshot, Str};
 
 use crate::catalogue::Catalogue;
 use crate::dirty::{Dirty, Topic};
-use crate::lowerer::keep;
 use crate::names;
 use crate::security::FetchedKeys;
 use crate::store::Table;
@@ -211,4 +211,18 @@ pub struct StatusUpdate {
     pub object: hawser_api::ObjectRef,
     /// Its new status.
     pub status: serde_json::Value,
+}
+
+/// The new list, with old values where they are equal, and the old list itself if it is the same.
+fn keep<T: Hash + Eq>(old: &mut Arc<Vec<Shared<T>>>, new: Vec<T>) {
+    let known: HashSet<&Shared<T>> = old.iter().collect();
+    let new: Vec<Shared<T>> = new
+        .into_iter()
+        .map(Shared::new)
+        .map(|value| known.get(&value).map_or(value, |same| (*same).clone()))
+        .collect();
+    let same = new.len() == old.len() && new.iter().zip(&**old).all(|(a, b)| Shared::ptr_eq(a, b));
+    if !same {
+        *old = Arc::new(new);
+    }
 }

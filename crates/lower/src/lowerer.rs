@@ -1,25 +1,23 @@
 //! The one value that holds what the sources said and lowers what changed.
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::Hash;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_api::mesh::{MeshConfig, MeshNetworks};
 use hawser_api::{Change, Event, Kind, ObjectRef, Resource, SourceId, Timestamp};
-use hawser_model::snapshot::{Services, Version, Workloads};
-use hawser_model::{ClusterId, EndpointSet, Problem, Service, ServiceKey, Shared, Snapshot, Str};
+use hawser_model::snapshot::Version;
+use hawser_model::{ClusterId, Problem, Shared, Snapshot, Str};
 
 use crate::allocate::{Allocation, allocations};
-use crate::catalogue::{Catalogue, catalogue};
 use crate::config;
 use crate::dirty::{Dirty, Meaning, Topic};
 use crate::mesh_config;
+use crate::mesh_services::{self, Known};
 use crate::networks;
 use crate::security::FetchedKeys;
 use crate::sources;
 use crate::store::{Objects, Source};
 use crate::world::{Addresses, World, coarse};
-use crate::{endpoints, workloads};
 
 /// What the control plane was told when it started, and may be told anew.
 #[derive(Clone, Debug)]
@@ -49,8 +47,7 @@ impl Settings {
 /// What was lowered last, beside the snapshot itself.
 #[derive(Debug, Default)]
 struct Parts {
-    catalogue: Catalogue,
-    services: BTreeMap<ServiceKey, Shared<Service>>,
+    services: Known,
     problems: BTreeMap<Topic, Vec<Problem>>,
     converted: config::Converted,
 }
@@ -349,7 +346,10 @@ impl Lowerer {
             self.now,
         );
         let mut next = self.last.clone();
-        lower_services(&world, &dirty, &mut self.parts, &mut next);
+        let problems = mesh_services::lower(&world, &dirty, &mut self.parts.services, &mut next);
+        if let Some(problems) = problems {
+            self.parts.problems.insert(Topic::Services, problems);
+        }
         if dirty.topics.contains(&Topic::NetworkGateways) {
             let mut problems = Vec::new();
             let gateways = networks::gateways(&world, &self.addresses, &mut problems);
@@ -362,7 +362,7 @@ impl Lowerer {
             &world,
             &dirty,
             &self.keys,
-            (&self.parts.catalogue, self.now),
+            (&self.parts.services.catalogue, self.now),
             &mut self.parts.converted,
             &mut self.parts.problems,
             &mut next,
@@ -410,179 +410,5 @@ fn meaning(settings: &Settings) -> Meaning<'_> {
         root_namespace: settings.mesh_config.root_namespace(),
         domain: &settings.dns_domain,
         discovery: !settings.mesh_config.discovery_selectors.is_empty(),
-    }
-}
-
-/// Services, endpoints and workloads, which depend on each other.
-fn lower_services(world: &World<'_>, dirty: &Dirty, parts: &mut Parts, next: &mut Snapshot) {
-    let mut stale = dirty.endpoints.clone();
-    let mut gone: Vec<ServiceKey> = Vec::new();
-    let mut redefined = false;
-    if dirty.topics.contains(&Topic::Services) {
-        let mut problems = Vec::new();
-        let new = catalogue(world, &mut problems);
-        parts.problems.insert(Topic::Services, problems);
-        stale.extend(
-            new.iter()
-                .filter(|(key, d)| !parts.catalogue.get(key).is_some_and(|old| old.same(d)))
-                .map(|(key, _)| key.clone()),
-        );
-        gone.extend(
-            parts
-                .catalogue
-                .keys()
-                .filter(|k| !new.contains_key(k))
-                .cloned(),
-        );
-        redefined = !stale.is_empty() || !gone.is_empty();
-        parts.catalogue = new;
-    }
-    if dirty.topics.contains(&Topic::Endpoints) {
-        stale.extend(parts.catalogue.keys().cloned());
-    }
-    stale.extend(chosen(dirty, &parts.catalogue));
-    let mut changed = false;
-    let mut sets: Vec<(ServiceKey, Option<Shared<EndpointSet>>)> =
-        gone.iter().map(|k| (k.clone(), None)).collect();
-    for key in gone {
-        changed |= parts.services.remove(&key).is_some();
-    }
-    for key in stale {
-        let Some(definition) = parts.catalogue.get(&key) else {
-            continue;
-        };
-        let set = endpoints::endpoints(definition, world);
-        let mut service = definition.service.clone();
-        service
-            .identities
-            .extend(set.iter().filter_map(|e| e.identity.clone()));
-        if parts.services.get(&key).is_none_or(|old| **old != service) {
-            parts.services.insert(key.clone(), Shared::new(service));
-            changed = true;
-        }
-        let kept = endpoints::has_endpoints(definition);
-        if kept && next.endpoints.get(&key).is_some_and(|old| **old == set) {
-            continue;
-        }
-        sets.push((key, kept.then(|| Shared::new(set))));
-    }
-    sets.retain(|(key, set)| set.is_some() || next.endpoints.contains_key(key));
-    if !sets.is_empty() {
-        let endpoints = Arc::make_mut(&mut next.endpoints);
-        for (key, set) in sets {
-            match set {
-                Some(set) => endpoints.insert(key, set),
-                None => endpoints.remove(&key),
-            };
-        }
-    }
-    if changed {
-        next.services = Arc::new(Services::new(parts.services.values().cloned()));
-    }
-    lower_workloads(world, dirty, redefined, &parts.catalogue, next);
-}
-
-/// Services that choose a workload that changed, or chose it before.
-fn chosen<'a>(dirty: &'a Dirty, catalogue: &'a Catalogue) -> impl Iterator<Item = ServiceKey> + 'a {
-    let keys = workloads::by_namespace(catalogue);
-    let mut out = Vec::new();
-    for touched in &dirty.touched {
-        let (cluster, namespace, _) = &touched.name;
-        let selects = |selector: &hawser_api::Labels| {
-            selector
-                .iter()
-                .all(|(k, v)| touched.labels.get(k) == Some(v))
-        };
-        for key in keys.get(&**namespace).into_iter().flatten() {
-            let Some(definition) = catalogue.get(*key) else {
-                continue;
-            };
-            let by_service = definition
-                .kubernetes
-                .get(cluster)
-                .is_some_and(|s| selects(&s.spec.selector));
-            let by_entry = definition.entries.iter().any(|e| {
-                e.spec
-                    .workload_selector
-                    .as_ref()
-                    .is_some_and(|s| selects(&s.labels))
-            });
-            if by_service || by_entry {
-                out.push((*key).clone());
-            }
-        }
-    }
-    out.into_iter()
-}
-
-fn lower_workloads(
-    world: &World<'_>,
-    dirty: &Dirty,
-    redefined: bool,
-    catalogue: &Catalogue,
-    next: &mut Snapshot,
-) {
-    let keys = workloads::by_namespace(catalogue);
-    let whole = redefined
-        || dirty.topics.contains(&Topic::Workloads)
-        || dirty.topics.contains(&Topic::Namespaces);
-    if whole {
-        let new = workloads::workloads(world, catalogue);
-        if *next.workloads != new {
-            next.workloads = Arc::new(reuse(&next.workloads, new));
-        }
-        return;
-    }
-    let mut by_name = None;
-    for touched in &dirty.touched {
-        let (cluster, namespace, name) = &touched.name;
-        let Some(view) = world.views.iter().find(|v| v.id == cluster) else {
-            continue;
-        };
-        let of_pod = view
-            .objects
-            .pods
-            .get(namespace, name)
-            .and_then(|p| workloads::of_pod(p, view, world, catalogue, &keys));
-        let new = of_pod.or_else(|| {
-            let entry = view.objects.workload_entries.get(namespace, name)?;
-            workloads::of_entry(entry, view, world, catalogue, &keys)
-        });
-        let map = by_name.as_ref().unwrap_or(&next.workloads.by_name);
-        if map.get(&touched.name).map(|w| &**w) == new.as_ref() {
-            continue;
-        }
-        let map = by_name.get_or_insert_with(|| next.workloads.by_name.clone());
-        match new {
-            Some(workload) => map.insert(touched.name.clone(), Shared::new(workload)),
-            None => map.remove(&touched.name),
-        };
-    }
-    if let Some(by_name) = by_name {
-        next.workloads = Arc::new(workloads::finish(by_name, world, catalogue));
-    }
-}
-
-/// Keeps the values that did not change, so that comparing them is comparing pointers.
-fn reuse(old: &Workloads, mut new: Workloads) -> Workloads {
-    for (name, workload) in &mut new.by_name {
-        if let Some(same) = old.by_name.get(name).filter(|o| *o == workload) {
-            *workload = same.clone();
-        }
-    }
-    new
-}
-
-/// The new list, with old values where they are equal, and the old list itself if it is the same.
-pub(crate) fn keep<T: Hash + Eq>(old: &mut Arc<Vec<Shared<T>>>, new: Vec<T>) {
-    let known: HashSet<&Shared<T>> = old.iter().collect();
-    let new: Vec<Shared<T>> = new
-        .into_iter()
-        .map(Shared::new)
-        .map(|value| known.get(&value).map_or(value, |same| (*same).clone()))
-        .collect();
-    let same = new.len() == old.len() && new.iter().zip(&**old).all(|(a, b)| Shared::ptr_eq(a, b));
-    if !same {
-        *old = Arc::new(new);
     }
 }

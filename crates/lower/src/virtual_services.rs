@@ -7,19 +7,22 @@ use hawser_api::{Kind, Object, status::IstioStatus};
 use hawser_model::matching::{Fraction, HeaderOps, StringMatch};
 use hawser_model::mesh::Mesh;
 use hawser_model::route::{
-    Abort, Cors, DirectBody, Fault, GatewayRef, HttpAction, HttpMatch, HttpRoute, L4Match, Mirror,
+    Abort, Cors, DirectBody, Fault, GatewayRef, HttpAction, HttpMatch, HttpRoute, Mirror,
     PathMatch, PathRewrite, Redirect, RedirectPath, RedirectPort, Retries, Rewrite, RouteSemantics,
-    TcpRoute, TlsRoute, VirtualService, Weighted,
+    VirtualService, Weighted,
 };
 use hawser_model::{ClusterId, Hostname, Problem, Shared, Str};
 
+use crate::l4_routes;
 use crate::names::{self, destination, duration, labels, port, strs};
 use crate::notes::{Notes, SCHEMA};
 
 /// What the parts of a VirtualService are lowered against.
-struct Place<'a> {
-    namespace: &'a str,
-    domain: &'a str,
+pub struct Place<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The DNS domain of services.
+    pub domain: &'a str,
 }
 
 /// Lowers one VirtualService with the rules that `delegates` gave it; `None` if no host of it is one.
@@ -82,13 +85,13 @@ pub fn virtual_service(
             .tls
             .iter()
             .enumerate()
-            .map(|(i, r)| tls_route(r, &place, &format!("spec.tls[{i}]"), &mut notes))
+            .map(|(i, r)| l4_routes::tls_route(r, &place, &format!("spec.tls[{i}]"), &mut notes))
             .collect(),
         tcp: spec
             .tcp
             .iter()
             .enumerate()
-            .map(|(i, r)| tcp_route(r, &place, &format!("spec.tcp[{i}]"), &mut notes))
+            .map(|(i, r)| l4_routes::tcp_route(r, &place, &format!("spec.tcp[{i}]"), &mut notes))
             .collect(),
         semantics: RouteSemantics::Istio,
     })
@@ -192,7 +195,8 @@ fn http_route(
     }
 }
 
-fn weight(weight: i32, field: &str, notes: &mut Notes<'_>) -> u32 {
+/// A weight, which must not be negative.
+pub fn weight(weight: i32, field: &str, notes: &mut Notes<'_>) -> u32 {
     u32::try_from(weight).unwrap_or_else(|_| {
         notes.error(
             SCHEMA,
@@ -462,124 +466,5 @@ fn cors(cors: &api::CorsPolicy) -> Cors {
             api::UnmatchedPreflights::Unspecified | api::UnmatchedPreflights::Forward => Some(true),
             api::UnmatchedPreflights::Ignore => Some(false),
         },
-    }
-}
-
-fn weighted(
-    route: &[api::RouteDestination],
-    place: &Place<'_>,
-    field: &str,
-    notes: &mut Notes<'_>,
-) -> Vec<Weighted> {
-    route
-        .iter()
-        .enumerate()
-        .filter_map(|(i, r)| {
-            let field = format!("{field}.route[{i}]");
-            Some(Weighted {
-                destination: destination(
-                    r.destination.as_ref()?,
-                    place.namespace,
-                    place.domain,
-                    &format!("{field}.destination"),
-                    notes,
-                )?,
-                weight: weight(r.weight, &field, notes),
-                request_headers: HeaderOps::default(),
-                response_headers: HeaderOps::default(),
-            })
-        })
-        .collect()
-}
-
-/// Address ranges; a bare address is a range of one.
-fn subnets<'a>(
-    texts: impl IntoIterator<Item = &'a String>,
-    field: &str,
-    notes: &mut Notes<'_>,
-) -> Vec<ipnet::IpNet> {
-    texts
-        .into_iter()
-        .filter_map(|text| {
-            let parsed = text
-                .parse()
-                .ok()
-                .or_else(|| text.parse::<std::net::IpAddr>().ok().map(Into::into));
-            if parsed.is_none() {
-                notes.error(
-                    SCHEMA,
-                    format!("{field}.destinationSubnets"),
-                    format!("{text:?} is not an address range"),
-                    "write it as 10.1.0.0/16 or 10.1.2.3",
-                );
-            }
-            parsed
-        })
-        .collect()
-}
-
-fn tls_route(
-    route: &api::TlsRoute,
-    place: &Place<'_>,
-    field: &str,
-    notes: &mut Notes<'_>,
-) -> TlsRoute {
-    let matches = route
-        .match_
-        .iter()
-        .enumerate()
-        .filter_map(|(i, m)| {
-            let field = format!("{field}.match[{i}]");
-            let sni: Vec<Hostname> = m
-                .sni_hosts
-                .iter()
-                .filter_map(|h| {
-                    names::host(h, "", place.domain, &format!("{field}.sniHosts"), notes)
-                })
-                .collect();
-            (!sni.is_empty() || m.sni_hosts.is_empty()).then(|| L4Match {
-                sni,
-                destination_subnets: subnets(&m.destination_subnets, &field, notes),
-                port: port(m.port),
-                source_labels: labels(&m.source_labels),
-                source_namespace: (!m.source_namespace.is_empty())
-                    .then(|| m.source_namespace.as_str().into()),
-                gateways: gateway_refs(&m.gateways, place.namespace),
-            })
-        })
-        .collect();
-    TlsRoute {
-        matches,
-        route: weighted(&route.route, place, field, notes),
-    }
-}
-
-fn tcp_route(
-    route: &api::TcpRoute,
-    place: &Place<'_>,
-    field: &str,
-    notes: &mut Notes<'_>,
-) -> TcpRoute {
-    let matches = route
-        .match_
-        .iter()
-        .enumerate()
-        .map(|(i, m)| L4Match {
-            sni: Vec::new(),
-            destination_subnets: subnets(
-                &m.destination_subnets,
-                &format!("{field}.match[{i}]"),
-                notes,
-            ),
-            port: port(m.port),
-            source_labels: labels(&m.source_labels),
-            source_namespace: (!m.source_namespace.is_empty())
-                .then(|| m.source_namespace.as_str().into()),
-            gateways: gateway_refs(&m.gateways, place.namespace),
-        })
-        .collect();
-    TcpRoute {
-        matches,
-        route: weighted(&route.route, place, field, notes),
     }
 }

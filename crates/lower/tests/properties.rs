@@ -220,7 +220,7 @@ fn change(cluster: &str, event: Event) -> Change {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn step_by_step_is_afresh(steps in steps(world().len()), discovery in any::<bool>()) {
