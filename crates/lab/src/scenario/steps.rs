@@ -1,6 +1,7 @@
 //! Steps that scenarios are made of.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use tokio::time::{Instant, sleep};
 use crate::fetch::Connection;
 use crate::lab::Cluster;
 use crate::net::connect_in;
+use crate::pods::netns_of;
 
 pub(super) const SERVICES: Resource = Resource::namespaced("", "v1", "Service", "services");
 pub(super) const PODS: Resource = Resource::namespaced("", "v1", "Pod", "pods");
 const DEPLOYMENTS: Resource = Resource::namespaced("apps", "v1", "Deployment", "deployments");
 
-/// The control plane's port for questions about itself.
-const MONITORING_PORT: u16 = 15014;
+/// Where a control plane answers questions about itself, inside its pod.
+const MONITORING: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15014);
 /// The label and value of control plane pods, as Istio has it.
 const CONTROL_PLANE: &str = "app=istiod";
 const POLL: Duration = Duration::from_millis(50);
@@ -131,7 +133,7 @@ pub(super) async fn ready_pods(
     client: &Client,
     namespace: &str,
     labels: &str,
-) -> anyhow::Result<Vec<(String, std::net::Ipv4Addr)>> {
+) -> anyhow::Result<Vec<(String, Ipv4Addr)>> {
     let list = client
         .list(&PODS, &Selection::in_namespace(namespace).labels(labels))
         .await?;
@@ -160,12 +162,18 @@ pub(super) async fn acknowledged(cluster: &Cluster, patience: Duration) -> anyho
             let pods = ready_pods(&cluster.client, "istio-system", CONTROL_PLANE)
                 .await
                 .map_err(text)?;
-            let (_, ip) = pods.first().ok_or("there is no control plane")?;
-            let to = (*ip, MONITORING_PORT).into();
-            let stream = connect_in(&cluster.net.netns, to, Duration::from_secs(2)).await;
+            let (pod, _) = pods.first().ok_or("there is no control plane")?;
+            // These questions are answered on the pod's own loopback only.
+            let netns = netns_of(&cluster.records, &cluster.name, "istio-system", pod);
+            let netns = netns.map_err(|error| error.to_string())?;
+            let stream = connect_in(&netns, MONITORING, Duration::from_secs(2)).await;
             let stream = stream.map_err(|error| error.to_string())?;
-            let mut connection = Connection::new(stream, "istiod").await.map_err(text)?;
+            let mut connection = Connection::new(stream, "localhost").await.map_err(text)?;
             let answer = connection.get("/debug/syncz", &[]).await.map_err(text)?;
+            if answer.status != 200 {
+                let said = String::from_utf8_lossy(&answer.body);
+                return Err(format!("answered {} {}", answer.status, said.trim()));
+            }
             let proxies: Vec<Value> =
                 serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
             all_acknowledged(&proxies)
