@@ -198,15 +198,23 @@ fn annotated_identities(object: &KubeService, trust_domain: &Str) -> BTreeSet<Id
 /// Whether only endpoints of the caller's cluster count: by the most specific of MeshConfig's `serviceSettings` and
 /// Istio's defaults.
 pub fn cluster_local(host: &Hostname, config: &MeshConfig, domain: &str) -> bool {
+    let discovery = config
+        .default_config
+        .as_ref()
+        .and_then(|c| c.discovery_address.split(':').next())
+        .filter(|host| !host.is_empty())
+        .map_or_else(
+            || format!("istiod.{}.svc", config.root_namespace()),
+            str::to_owned,
+        );
     let defaults = [
         format!("*.kube-system.svc.{domain}"),
         format!("kubernetes.default.svc.{domain}"),
-        config
-            .default_config
-            .as_ref()
-            .and_then(|c| c.discovery_address.split(':').next())
-            .map(str::to_owned)
-            .unwrap_or_default(),
+        if discovery.ends_with(domain) {
+            discovery
+        } else {
+            format!("{discovery}.{domain}")
+        },
     ];
     let said = config.service_settings.iter().flat_map(|s| {
         let local = s.settings.as_ref().is_some_and(|s| s.cluster_local);

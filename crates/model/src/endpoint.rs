@@ -69,7 +69,8 @@ pub struct Endpoint {
     pub port: u16,
     /// The name of the service port that it serves.
     pub service_port: Str,
-    /// Labels of the pod or WorkloadEntry.
+    /// Labels of the pod or WorkloadEntry, and those of the topology (`topology.kubernetes.io/region` and `zone`,
+    /// `topology.istio.io/subzone`, `cluster` and `network`, `kubernetes.io/hostname`), which subsets may name too.
     pub labels: Labels,
     /// Its cluster.
     pub cluster: ClusterId,
