@@ -69,7 +69,7 @@ fn document_hash(catalog: &Catalog, group: &str, version: &str) -> String {
     let mut source = format!("{build} {group}/{version}");
     for kind in catalog.kinds_of(group, version) {
         if let Some(custom) = &kind.custom {
-            source.push_str(&custom.spec.to_string());
+            source.push_str(&custom.spec_id);
         }
     }
     hash(source.as_bytes())
@@ -110,13 +110,13 @@ pub fn document(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answe
         }
         return Ok(answer);
     }
-    let specs: Vec<Arc<Value>> = {
+    let specs: Vec<Value> = {
         let custom = catalog
             .kinds_of(group, version)
             .filter_map(|kind| kind.custom.as_ref());
-        custom.map(|custom| custom.spec.clone()).collect()
+        custom.map(|custom| custom.spec()).collect()
     };
-    let refs: Vec<&Value> = specs.iter().map(|spec| &**spec).collect();
+    let refs: Vec<&Value> = specs.iter().collect();
     let mut body = Schemas::builtin().openapi_v3(group, version, &refs);
     for kind in catalog
         .kinds_of(group, version)

@@ -17,7 +17,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 /// # Errors
 /// When the store fails.
 pub async fn bootstrap(cluster: &Arc<Cluster>) -> Result<(), ApiError> {
-    super::crds::publish(cluster);
+    super::crds::Definitions::of(cluster).publish(cluster);
     let fresh = cluster.store.revision() == 0;
     let names = ["default", "kube-system", "kube-public", "kube-node-lease"];
     let make = names.map(|name| {

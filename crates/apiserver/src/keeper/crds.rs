@@ -1,101 +1,155 @@
 //! CustomResourceDefinitions: served as soon as they are stored, with conditions that say so, and cleaned up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Task, change, delete};
 use crate::cluster::Cluster;
-use crate::kinds::{Catalog, ROWS, crd};
+use crate::kinds::{Catalog, Kind, ROWS, crd};
 use crate::object::{finalizers, set_finalizers, strings, text, timestamp};
+use crate::rules::CRD_CLEANUP;
 use crate::status::ApiError;
-use crate::store::{Key, ResourceId};
+use crate::store::{Key, ResourceId, Stored};
 use crate::verbs::{DeleteOptions, Part};
-
-const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 fn crds() -> ResourceId {
     ResourceId::new("customresourcedefinitions", "apiextensions.k8s.io")
 }
 
-/// Publishes the kinds of all CRDs that have no conflict.
-pub fn publish(cluster: &Cluster) {
-    let (volume, _) = cluster.store.read(&crds());
-    let mut objects: Vec<Value> = volume.iter(None).map(|object| object.value()).collect();
-    sort_by_age(&mut objects);
-    let mut kinds = Vec::new();
-    for (at, object) in objects.iter().enumerate() {
-        if conflict(object, objects.iter().take(at)).is_none() {
-            kinds.extend(crd::kinds(object));
-        }
-    }
-    cluster.catalog.store(Arc::new(Catalog::new(kinds)));
+/// The CRDs of a cluster as far as serving them goes; each is read again only when its spec changes.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    by_name: BTreeMap<Arc<str>, Definition>,
 }
 
-fn sort_by_age(objects: &mut [Value]) {
-    objects.sort_by_cached_key(|object| {
-        let meta = |field| crate::object::meta(object, field).to_owned();
-        (meta("creationTimestamp"), meta("name"))
-    });
+#[derive(Debug)]
+struct Definition {
+    created: String,
+    uid: Box<str>,
+    generation: u64,
+    group: String,
+    /// Plural, singular and short names.
+    names: Vec<String>,
+    /// The kind's name and its list's.
+    kind_names: Vec<String>,
+    kinds: Vec<Arc<Kind>>,
 }
 
-/// Why a CRD's names cannot be used: an older one of its group has them.
-fn conflict<'a>(object: &Value, older: impl Iterator<Item = &'a Value>) -> Option<String> {
-    let group = text(object, "/spec/group");
-    let names = &object["spec"]["names"];
-    let mut taken: BTreeMap<&str, ()> = BTreeMap::new();
-    let mut kinds: Vec<&str> = Vec::new();
-    for other in older.filter(|other| text(other, "/spec/group") == group) {
-        let names = &other["spec"]["names"];
-        taken.extend(
-            ["plural", "singular"]
-                .iter()
-                .filter_map(|field| names[*field].as_str())
-                .map(|name| (name, ())),
-        );
-        taken.extend(
-            strings(names.get("shortNames"))
+/// As much of a CRD as tells whether its spec has changed.
+#[derive(Deserialize)]
+struct Head {
+    metadata: HeadMeta,
+}
+
+#[derive(Deserialize)]
+struct HeadMeta {
+    #[serde(default)]
+    generation: u64,
+}
+
+impl Definition {
+    fn read(stored: &Arc<Stored>, generation: u64) -> Definition {
+        let object = stored.value();
+        let names = &object["spec"]["names"];
+        let owned = |fields: [&str; 2]| -> Vec<String> {
+            let texts = fields.into_iter().filter_map(|field| names[field].as_str());
+            texts.map(str::to_owned).collect()
+        };
+        let short = strings(names.get("shortNames"));
+        let mut taken = owned(["plural", "singular"]);
+        taken.extend(short.into_iter().map(str::to_owned));
+        Definition {
+            created: crate::object::meta(&object, "creationTimestamp").to_owned(),
+            uid: stored.uid.clone(),
+            generation,
+            group: text(&object, "/spec/group").to_owned(),
+            names: taken,
+            kind_names: owned(["kind", "listKind"]),
+            kinds: crd::kinds(stored, &object)
                 .into_iter()
-                .map(|name| (name, ())),
-        );
-        kinds.extend(
-            ["kind", "listKind"]
-                .iter()
-                .filter_map(|field| names[*field].as_str()),
-        );
-    }
-    let builtin = ROWS.iter().filter(|row| row.group == group);
-    for row in builtin {
-        taken.insert(row.plural, ());
-        kinds.push(row.kind);
-    }
-    for field in ["plural", "singular"] {
-        if let Some(name) = names[field]
-            .as_str()
-            .filter(|name| taken.contains_key(name))
-        {
-            return Some(format!("{name:?} is already in use"));
+                .map(Arc::new)
+                .collect(),
         }
     }
-    if let Some(name) = strings(names.get("shortNames"))
-        .into_iter()
-        .find(|name| taken.contains_key(name))
-    {
-        return Some(format!("{name:?} is already in use"));
+}
+
+impl Definitions {
+    /// All CRDs that a cluster has now.
+    pub fn of(cluster: &Cluster) -> Definitions {
+        let mut definitions = Definitions::default();
+        let (volume, _) = cluster.store.read(&crds());
+        for stored in volume.iter(None) {
+            definitions.refresh(cluster, &stored.key.name);
+        }
+        definitions
     }
-    let kind = ["kind", "listKind"]
-        .iter()
-        .filter_map(|field| names[*field].as_str())
-        .find(|kind| kinds.contains(kind));
-    kind.map(|kind| format!("{kind:?} is already in use"))
+
+    /// Looks at a CRD again; says whether what is to be served has changed.
+    pub fn refresh(&mut self, cluster: &Cluster, name: &Arc<str>) -> bool {
+        let Some(stored) = cluster.store.get(&crds(), &Key::new("", name)) else {
+            return self.by_name.remove(name).is_some();
+        };
+        let head: Option<Head> = serde_json::from_slice(&stored.json).ok();
+        let generation = head.map_or(0, |head| head.metadata.generation);
+        let known = self.by_name.get(name);
+        if known.is_some_and(|known| known.uid == stored.uid && known.generation == generation) {
+            return false;
+        }
+        self.by_name
+            .insert(name.clone(), Definition::read(&stored, generation));
+        true
+    }
+
+    /// Publishes the kinds of all CRDs that have no conflict, older CRDs first.
+    pub fn publish(&self, cluster: &Cluster) {
+        let mut by_age: Vec<(&Arc<str>, &Definition)> = self.by_name.iter().collect();
+        by_age.sort_by(|(_, a), (_, b)| a.created.cmp(&b.created));
+        let served = by_age
+            .into_iter()
+            .filter(|(name, _)| self.conflict(name).is_none());
+        let kinds = served.flat_map(|(_, definition)| definition.kinds.iter().cloned());
+        cluster.catalog.store(Arc::new(Catalog::new(kinds)));
+    }
+
+    /// Why a CRD's names cannot be used: an older one of its group has them.
+    pub fn conflict(&self, name: &str) -> Option<String> {
+        let this = self.by_name.get(name)?;
+        let older = |(other, definition): &(&Arc<str>, &Definition)| {
+            definition.group == this.group
+                && (definition.created.as_str(), &***other) < (this.created.as_str(), name)
+        };
+        let mut taken: BTreeSet<&str> = BTreeSet::new();
+        let mut kinds: BTreeSet<&str> = BTreeSet::new();
+        for (_, other) in self.by_name.iter().filter(older) {
+            taken.extend(other.names.iter().map(String::as_str));
+            kinds.extend(other.kind_names.iter().map(String::as_str));
+        }
+        for row in ROWS.iter().filter(|row| row.group == this.group) {
+            taken.insert(row.plural);
+            kinds.insert(row.kind);
+        }
+        let name = this.names.iter().find(|name| taken.contains(name.as_str()));
+        let kind = this
+            .kind_names
+            .iter()
+            .find(|kind| kinds.contains(kind.as_str()));
+        name.or(kind)
+            .map(|name| format!("{name:?} is already in use"))
+    }
 }
 
 /// Brings a CRD's status up to date; when it is being deleted, deletes its objects.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn serve(cluster: &Arc<Cluster>, name: &str) -> Result<(), ApiError> {
+pub async fn serve(
+    cluster: &Arc<Cluster>,
+    name: &str,
+    conflict: Option<&str>,
+) -> Result<(), ApiError> {
     let key = Key::new("", name);
     let Some(stored) = cluster.store.get(&crds(), &key) else {
         return Ok(());
@@ -104,24 +158,7 @@ pub async fn serve(cluster: &Arc<Cluster>, name: &str) -> Result<(), ApiError> {
     if stored.deleting {
         return clean(cluster, &key, &object).await;
     }
-    let (volume, _) = cluster.store.read(&crds());
-    let mut all: Vec<Value> = volume.iter(None).map(|object| object.value()).collect();
-    sort_by_age(&mut all);
-    let older = all
-        .iter()
-        .take_while(|other| crate::object::meta(other, "name") != name);
-    let conflict = conflict(&object, older);
-    let status = status(&object, conflict.as_deref(), &timestamp(cluster.now()));
-    if !finalizers(&object).contains(&CLEANUP) {
-        change(cluster, &crds(), &key, Part::Main, |object| {
-            let mut kept: Vec<String> = finalizers(object).into_iter().map(str::to_owned).collect();
-            if !kept.iter().any(|finalizer| finalizer == CLEANUP) {
-                kept.push(CLEANUP.into());
-            }
-            set_finalizers(object, kept);
-        })
-        .await?;
-    }
+    let status = status(&object, conflict, &timestamp(cluster.now()));
     if object["status"] != status {
         change(
             cluster,
@@ -179,7 +216,7 @@ fn status(object: &Value, conflict: Option<&str>, now: &str) -> Value {
 
 /// Deletes the objects of a CRD that is going, then lets it go.
 async fn clean(cluster: &Arc<Cluster>, key: &Key, object: &Value) -> Result<(), ApiError> {
-    if !finalizers(object).contains(&CLEANUP) {
+    if !finalizers(object).contains(&CRD_CLEANUP) {
         return Ok(());
     }
     let resource = ResourceId::new(
@@ -205,7 +242,7 @@ async fn clean(cluster: &Arc<Cluster>, key: &Key, object: &Value) -> Result<(), 
     change(cluster, &crds(), key, Part::Main, |object| {
         let kept: Vec<String> = finalizers(object)
             .into_iter()
-            .filter(|finalizer| *finalizer != CLEANUP)
+            .filter(|finalizer| *finalizer != CRD_CLEANUP)
             .map(str::to_owned)
             .collect();
         set_finalizers(object, kept);

@@ -28,6 +28,7 @@ use crate::verbs::{self, DeleteOptions, Part, Request, WriteOptions};
 struct Keeper {
     cluster: Arc<Cluster>,
     garbage: garbage::Graph,
+    definitions: crds::Definitions,
     /// Work that waits for its time: namespaces that are to be looked at, and retries.
     later: BTreeSet<(Instant, Task)>,
 }
@@ -55,6 +56,7 @@ pub async fn run(
     let mut keeper = Keeper {
         cluster,
         garbage: garbage::Graph::default(),
+        definitions: crds::Definitions::default(),
         later: BTreeSet::new(),
     };
     keeper.survey().await;
@@ -81,7 +83,8 @@ async fn sleep_until(wake: Option<Instant>) {
 impl Keeper {
     /// Takes stock of what was stored before this process started; events of that time are of no more use.
     async fn survey(&mut self) {
-        crds::publish(&self.cluster);
+        self.definitions = crds::Definitions::of(&self.cluster);
+        self.definitions.publish(&self.cluster);
         let store = self.cluster.store.clone();
         for resource in store.resources() {
             let (volume, _) = store.read(&resource);
@@ -148,7 +151,9 @@ impl Keeper {
             }
             "secrets" if !gone => self.schedule(Task::FillTokenSecret(key.clone()), Duration::ZERO),
             "customresourcedefinitions.apiextensions.k8s.io" => {
-                crds::publish(&self.cluster);
+                if self.definitions.refresh(&self.cluster, &key.name) {
+                    self.definitions.publish(&self.cluster);
+                }
                 if !gone {
                     self.schedule(Task::ServeCrd(key.name.clone()), Duration::ZERO);
                 }
@@ -203,7 +208,12 @@ impl Keeper {
         match task {
             Task::FillNamespace(name) => namespaces::fill(&self.cluster, name).await.map(|()| None),
             Task::EmptyNamespace(name) => namespaces::empty(&self.cluster, name).await,
-            Task::ServeCrd(name) => crds::serve(&self.cluster, name).await.map(|()| None),
+            Task::ServeCrd(name) => {
+                let conflict = self.definitions.conflict(name);
+                crds::serve(&self.cluster, name, conflict.as_deref())
+                    .await
+                    .map(|()| None)
+            }
             Task::FillTokenSecret(key) => tokens::fill(&self.cluster, key).await,
             Task::Collect(resource, key) => self
                 .garbage

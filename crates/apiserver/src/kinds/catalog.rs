@@ -1,12 +1,18 @@
 //! The kinds served now, looked up by path and listed for discovery; rebuilt when a CRD changes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::{Kind, ROWS, crd};
 
 /// Group, version and plural.
 type Path = (Arc<str>, Arc<str>, Arc<str>);
+
+static BUILTIN: LazyLock<Vec<Arc<Kind>>> = LazyLock::new(|| {
+    ROWS.iter()
+        .map(|row| Arc::new(Kind::from_row(row)))
+        .collect()
+});
 
 /// An immutable set of served kinds.
 #[derive(Debug, Default)]
@@ -20,10 +26,10 @@ pub struct Catalog {
 
 impl Catalog {
     /// The built-in kinds and those of the given CRDs (name conflicts already resolved).
-    pub fn new(custom: impl IntoIterator<Item = Kind>) -> Catalog {
+    pub fn new(custom: impl IntoIterator<Item = Arc<Kind>>) -> Catalog {
         let mut catalog = Catalog::default();
-        for kind in ROWS.iter().map(Kind::from_row).chain(custom) {
-            catalog.add(Arc::new(kind));
+        for kind in BUILTIN.iter().cloned().chain(custom) {
+            catalog.add(kind);
         }
         for (group, versions) in &mut catalog.groups {
             if !ROWS.iter().any(|row| *row.group == **group) {

@@ -1,29 +1,50 @@
 //! Kinds that CustomResourceDefinitions add.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
 use super::{Kind, Scope};
 use crate::schema::{CrdSchema, Invalid};
-use crate::store::ResourceId;
+use crate::store::{ResourceId, Stored};
 
 /// What one version of a CRD brings beside its names.
 pub struct Custom {
-    pub schema: Option<CrdSchema>,
+    /// The CRD as it was when its spec was last written.
+    definition: Arc<Stored>,
+    version: Arc<str>,
+    schema: OnceLock<Option<CrdSchema>>,
     /// `additionalPrinterColumns`, or null.
     pub columns: Value,
     /// `subresources.scale`, or null.
     pub scale: Value,
+    /// Another one for every spec that there was.
+    pub spec_id: Arc<str>,
+}
+
+impl Custom {
+    /// The version's schema. It is read when first asked for: of the kinds that a mesh brings most have no objects.
+    pub fn schema(&self) -> Option<&CrdSchema> {
+        let read = || {
+            let spec = self.spec();
+            let mut versions = spec["versions"].as_array().into_iter().flatten();
+            let version = versions.find(|version| version["name"] == *self.version)?;
+            CrdSchema::parse(version.pointer("/schema/openAPIV3Schema")?).ok()
+        };
+        self.schema.get_or_init(read).as_ref()
+    }
+
     /// The CRD's spec, for OpenAPI.
-    pub spec: Arc<Value>,
+    pub fn spec(&self) -> Value {
+        self.definition.value()["spec"].take()
+    }
 }
 
 impl std::fmt::Debug for Custom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Custom")
-            .field("columns", &self.columns)
+            .field("spec_id", &self.spec_id)
             .finish_non_exhaustive()
     }
 }
@@ -120,6 +141,9 @@ pub fn validate(crd: &Value, old: Option<&Value>) -> Vec<Invalid> {
             }
         }
     }
+    if old.is_some_and(|old| old["spec"]["versions"] == spec["versions"]) {
+        return problems;
+    }
     for (at, version) in versions.iter().enumerate() {
         match version.pointer("/schema/openAPIV3Schema") {
             None => add(
@@ -145,9 +169,11 @@ pub fn validate(crd: &Value, old: Option<&Value>) -> Vec<Invalid> {
     problems
 }
 
-/// The kinds that a CRD serves, one per served version.
-pub fn kinds(crd: &Value) -> Vec<Kind> {
-    let spec = Arc::new(crd["spec"].clone());
+/// The kinds that a CRD serves, one per served version; `crd` is what is stored, read.
+pub fn kinds(definition: &Arc<Stored>, crd: &Value) -> Vec<Kind> {
+    let spec = &crd["spec"];
+    let generation = &crd["metadata"]["generation"];
+    let spec_id: Arc<str> = format!("{} {generation}", definition.uid).into();
     let names = &spec["names"];
     let strings = |value: &Value| -> Vec<Arc<str>> {
         value
@@ -199,15 +225,15 @@ pub fn kinds(crd: &Value) -> Vec<Kind> {
                 storage_group: group.clone(),
                 storage_version: storage.clone(),
                 custom: Some(Arc::new(Custom {
-                    schema: version
-                        .pointer("/schema/openAPIV3Schema")
-                        .and_then(|openapi| CrdSchema::parse(openapi).ok()),
+                    definition: definition.clone(),
+                    version: text(version.get("name")).into(),
+                    schema: OnceLock::new(),
                     columns: version["additionalPrinterColumns"].clone(),
                     scale: version
                         .pointer("/subresources/scale")
                         .cloned()
                         .unwrap_or(Value::Null),
-                    spec: spec.clone(),
+                    spec_id: spec_id.clone(),
                 })),
             }
         })

@@ -16,6 +16,15 @@ pub use services::{allocate, claimed};
 
 const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
+/// Keeps a CRD until its objects are gone.
+pub const CRD_CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// The finalizer that deleting an object of this kind puts on it.
+pub fn finalizer_of_deletion(kind: &Kind, live: &Value) -> Option<&'static str> {
+    let wanted = kind.is(CRDS) && !finalizers(live).contains(&CRD_CLEANUP);
+    wanted.then_some(CRD_CLEANUP)
+}
+
 /// What a new object is given before it is recorded who wrote it.
 pub fn before_create(kind: &Kind, object: &mut Value) {
     let name = meta(object, "name").to_owned();

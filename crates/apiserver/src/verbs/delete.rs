@@ -218,6 +218,10 @@ fn decide(
     let kind = &request.kind;
     let mut object = live.clone();
     let mut wanted: Vec<String> = finalizers(live).into_iter().map(str::to_owned).collect();
+    let already = !text(live, "/metadata/deletionTimestamp").is_empty();
+    if !already {
+        wanted.extend(rules::finalizer_of_deletion(kind, live).map(str::to_owned));
+    }
     let policy = match (
         options.propagation_policy.as_deref(),
         options.orphan_dependents,
@@ -240,7 +244,6 @@ fn decide(
     let before = live
         .pointer("/metadata/deletionGracePeriodSeconds")
         .and_then(Value::as_i64);
-    let already = !text(live, "/metadata/deletionTimestamp").is_empty();
     if !already || before.is_some_and(|before| grace.unwrap_or(0) < before) {
         let now = request.cluster.now();
         let at = now + Duration::seconds(grace.unwrap_or(0));

@@ -119,10 +119,7 @@ impl Kind {
     /// Whose shape objects have, for field ownership.
     pub fn schema_ref(&self) -> SchemaRef<'_> {
         match &self.custom {
-            Some(custom) => custom
-                .schema
-                .as_ref()
-                .map_or(SchemaRef::Deduced, SchemaRef::Crd),
+            Some(custom) => custom.schema().map_or(SchemaRef::Deduced, SchemaRef::Crd),
             None => Schemas::builtin()
                 .type_schema(self.work_gvk())
                 .unwrap_or(SchemaRef::Deduced),
@@ -133,8 +130,7 @@ impl Kind {
     pub fn prune(&self, object: &mut Value) -> Vec<FieldIssue> {
         match &self.custom {
             Some(custom) => custom
-                .schema
-                .as_ref()
+                .schema()
                 .map(|schema| schema.prune(object))
                 .unwrap_or_default(),
             None => Schemas::builtin().prune(self.work_gvk(), object),
@@ -145,7 +141,7 @@ impl Kind {
     pub fn default(&self, object: &mut Value) {
         match &self.custom {
             Some(custom) => {
-                if let Some(schema) = &custom.schema {
+                if let Some(schema) = custom.schema() {
                     schema.default(object);
                 }
             }
@@ -162,8 +158,7 @@ impl Kind {
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Invalid> {
         match &self.custom {
             Some(custom) => custom
-                .schema
-                .as_ref()
+                .schema()
                 .map(|schema| schema.validate(object, old))
                 .unwrap_or_default(),
             None => {
