@@ -1,6 +1,6 @@
 //! A connected proxy, as its xDS node describes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::endpoint::Locality;
@@ -60,6 +60,8 @@ pub struct Proxy {
     pub workload: Str,
     /// The node it runs on.
     pub node: Str,
+    /// Texts of its node's metadata, which EnvoyFilters may ask for.
+    pub metadata: BTreeMap<Str, Str>,
     /// `ISTIO_VERSION` of its agent.
     pub version: Str,
     /// How inbound traffic reaches it.

@@ -11,6 +11,7 @@ mod canonical;
 mod cluster;
 mod destination;
 mod endpoints;
+mod envoy_filter;
 mod listener;
 mod memo;
 mod names;

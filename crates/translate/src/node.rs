@@ -1,6 +1,6 @@
 //! Reading the xDS node that a proxy introduces itself with (reference: Istio's `model.ParseServiceNodeWithMetadata`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hawser_model::proxy::{Interception, TlsFiles};
@@ -101,6 +101,7 @@ pub fn proxy(node: &Node) -> Result<Proxy, NodeError> {
         labels,
         workload: text("WORKLOAD_NAME"),
         node: text("NODE_NAME"),
+        metadata: meta.texts(),
         version: text("ISTIO_VERSION"),
         interception: match meta.text("INTERCEPTION_MODE") {
             "TPROXY" => Interception::Tproxy,
@@ -192,19 +193,26 @@ impl<'a> Meta<'a> {
         }
     }
 
+    /// All entries that are texts.
+    fn texts(self) -> BTreeMap<Str, Str> {
+        self.entries().into_iter().collect()
+    }
+
     fn map(self, key: &str) -> Vec<(Str, Str)> {
+        let mut out = self.inner(key).entries();
+        out.sort();
+        out
+    }
+
+    fn entries(self) -> Vec<(Str, Str)> {
         let text = |v: &Value| match &v.kind {
             Some(Kind::StringValue(s)) => Some(Str::from(s.as_str())),
             _ => None,
         };
-        let mut out: Vec<_> = self
-            .inner(key)
-            .0
+        self.0
             .into_iter()
             .flat_map(|s| &s.fields)
             .filter_map(|(k, v)| Some((Str::from(k.as_str()), text(v)?)))
-            .collect();
-        out.sort();
-        out
+            .collect()
     }
 }

@@ -5,14 +5,18 @@ use std::sync::Arc;
 
 use hawser_model::authn::MtlsMode;
 use hawser_model::service::Resolution;
+use hawser_model::snapshot::Workload;
 use hawser_model::traffic::{ClientTlsMode, DestinationRule, LbPolicy};
-use hawser_model::{Hostname, Problem, Protocol, Proxy, ProxyKind, Service, Shared, Snapshot, Str};
+use hawser_model::{
+    Hostname, Labels, Problem, Protocol, Proxy, ProxyKind, Service, Shared, Snapshot, Str,
+};
 use hawser_proto::envoy::config::cluster::v3::cluster::DiscoveryType;
 
 use crate::authn::NamespaceMtls;
 use crate::cluster::{self, ClusterInput, OutboundCluster, SpecialCluster};
 use crate::destination::{self, RuleIndex};
 use crate::endpoints::{self, EndpointInput, locality};
+use crate::envoy_filter::{self, Patches};
 use crate::listener::{self, ListenerSpec};
 use crate::memo::{Memo, Rendered};
 use crate::names::{self, NamesInput};
@@ -30,10 +34,10 @@ pub struct Translator {
     pub(crate) rules: RuleIndex,
     scopes: Memo<ScopeKey, Arc<Scope>>,
     mtls: Memo<Str, Shared<NamespaceMtls>>,
-    clusters: Memo<ClusterInput, Option<Rendered>>,
+    clusters: Memo<(ClusterInput, Patches, bool), Option<Rendered>>,
     endpoints: Memo<EndpointInput, Rendered>,
-    listeners: Memo<ListenerSpec, Rendered>,
-    routes: Memo<RouteInput, Rendered>,
+    listeners: Memo<(ListenerSpec, Patches, bool), Option<Rendered>>,
+    routes: Memo<(RouteInput, Patches, bool), Rendered>,
     names: Memo<NamesInput, Rendered>,
 }
 
@@ -51,6 +55,10 @@ pub(crate) struct Session<'a> {
     pub scope: Arc<Scope>,
     pub view: Shared<ClientView>,
     pub network: Shared<NetworkView>,
+    pub workload: Option<Shared<Workload>>,
+    /// Labels of the workload: those that the cluster knows, else those of the node.
+    pub labels: Labels,
+    pub patches: envoy_filter::Plan,
 }
 
 impl Session<'_> {
@@ -102,7 +110,15 @@ impl Translator {
 
     pub(crate) fn session<'a>(&self, proxy: &'a Proxy) -> Session<'a> {
         let key = ScopeKey::of(&self.snapshot, proxy);
+        let workload = self.workload(proxy);
+        let labels = match &workload {
+            Some(w) if !w.labels.is_empty() => w.labels.clone(),
+            _ => proxy.labels.clone(),
+        };
         Session {
+            patches: envoy_filter::plan(&self.snapshot, proxy, &labels),
+            workload,
+            labels,
             proxy,
             scope: self.scopes.get(key, |key| {
                 Arc::new(Scope::new(&self.snapshot, &self.rules, key))
@@ -128,11 +144,26 @@ impl Translator {
         } else {
             inputs.extend(self.inbound_clusters(&session));
         }
-        inputs
+        let patches = &session.patches.clusters;
+        let router = session.is_router();
+        let mut out: BTreeMap<Str, Rendered> = inputs
             .into_iter()
-            .filter_map(|input| self.clusters.get(input, cluster::render))
+            .filter_map(|input| {
+                let key = (input, patches.clone(), router);
+                self.clusters.get(key, |(input, patches, router)| {
+                    let cluster = cluster::render(input)?;
+                    match patches {
+                        Some(patches) => envoy_filter::patch_cluster(&cluster, patches, *router),
+                        None => Some(cluster),
+                    }
+                })
+            })
             .map(|resource| (resource.name.clone(), resource))
-            .collect()
+            .collect();
+        if let Some(patches) = patches {
+            out.extend(envoy_filter::added_clusters(patches, router));
+        }
+        out
     }
 
     fn special_clusters(&self, session: &Session<'_>) -> Vec<ClusterInput> {
@@ -367,11 +398,26 @@ impl Translator {
         } else {
             self.sidecar_listeners(&session)
         };
-        specs
+        let patches = &session.patches.listeners;
+        let router = session.is_router();
+        let mut out: BTreeMap<Str, Rendered> = specs
             .into_iter()
-            .map(|spec| self.listeners.get(spec, listener::render))
+            .filter_map(|spec| {
+                let key = (spec, patches.clone(), router);
+                self.listeners.get(key, |(spec, patches, router)| {
+                    let listener = listener::render(spec);
+                    match patches {
+                        Some(patches) => envoy_filter::patch_listener(&listener, patches, *router),
+                        None => Some(listener),
+                    }
+                })
+            })
             .map(|resource| (resource.name.clone(), resource))
-            .collect()
+            .collect();
+        if let Some(patches) = patches {
+            out.extend(envoy_filter::added_listeners(patches, router));
+        }
+        out
     }
 
     /// The route configurations of these names; unknown names are left out.
@@ -384,7 +430,16 @@ impl Translator {
         names
             .into_iter()
             .filter_map(|name| self.route_input(&session, name.as_ref()))
-            .map(|input| self.routes.get(input, route::render))
+            .map(|input| {
+                let key = (input, session.patches.routes.clone(), session.is_router());
+                self.routes.get(key, |(input, patches, router)| {
+                    let routes = route::render(input);
+                    match patches {
+                        Some(patches) => envoy_filter::patch_routes(&routes, patches, *router),
+                        None => routes,
+                    }
+                })
+            })
             .map(|resource| (resource.name.clone(), resource))
             .collect()
     }
@@ -438,8 +493,9 @@ impl Translator {
         }
     }
 
-    fn problems(&self, _session: &Session<'_>) -> Vec<Problem> {
-        self.snapshot.problems.to_vec()
+    /// What is wrong with the configuration as this proxy alone sees it; the snapshot has what is wrong for all.
+    fn problems(&self, session: &Session<'_>) -> Vec<Problem> {
+        session.patches.problems.clone()
     }
 
     /// Rules that routes need to know: those with a consistent hash, or with TLS of their own.

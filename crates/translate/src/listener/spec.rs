@@ -102,7 +102,6 @@ pub(crate) struct HttpShared {
     pub paths: PathNormalization,
     pub logs: Shared<AccessLogs>,
     pub tracing: Option<Shared<Tracing>>,
-    pub inbound: bool,
     pub gateway: bool,
 }
 

@@ -22,9 +22,9 @@ use crate::translator::{Session, Translator};
 impl Translator {
     /// Gateways whose selector fits a router, in order of age.
     fn own_gateways(&self, session: &Session<'_>) -> Vec<Shared<Gateway>> {
-        let labels = self.labels(session);
-        let serves: BTreeSet<Hostname> = self
-            .workload(session)
+        let labels = session.labels.clone();
+        let serves: BTreeSet<Hostname> = session
+            .workload
             .iter()
             .flat_map(|w| w.serves.iter().map(|(key, ..)| key.host.clone()))
             .collect();
@@ -46,7 +46,7 @@ impl Translator {
     /// The ports that a router opens for its gateways: a server names the port that clients call, the router listens on
     /// the target port of its own service (Istio's `MergeGateways`).
     pub(super) fn open_servers(&self, session: &Session<'_>) -> Vec<Open> {
-        let workload = self.workload(session);
+        let workload = &session.workload;
         let mut out: Vec<Open> = Vec::new();
         // Whether a port speaks plain HTTP: the first server decides.
         let mut plain: BTreeMap<(Str, u16), bool> = BTreeMap::new();
@@ -192,12 +192,12 @@ impl Translator {
 
     pub(crate) fn gateway_listeners(&self, session: &Session<'_>) -> Vec<ListenerSpec> {
         let proxy = session.proxy;
-        let logs = telemetry::plan(&self.snapshot, proxy);
+        let logs = telemetry::logs_plan(&self.subject(session, false));
         let filters = authz::filters(
             &self.snapshot,
             &authz::Workload {
                 namespace: &proxy.namespace,
-                labels: &self.labels(session),
+                labels: &session.labels,
             },
         );
         let http = self.gateway_http(session);
@@ -285,9 +285,8 @@ impl Translator {
             http10: proxy.http10,
             idle_timeout: proxy.idle_timeout_ms.map(Duration::from_millis),
             paths: self.snapshot.mesh.path_normalization,
-            logs: telemetry::plan(&self.snapshot, proxy),
-            tracing: None,
-            inbound: false,
+            logs: telemetry::logs_plan(&self.subject(session, false)),
+            tracing: telemetry::tracing_plan(&self.subject(session, false)),
             gateway: true,
         })
     }

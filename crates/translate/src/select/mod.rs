@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hawser_model::route::{GatewayRef, VirtualService};
 use hawser_model::snapshot::Workload;
-use hawser_model::{Hostname, Labels, Service, Shared, Str};
+use hawser_model::{Hostname, Labels, Proxy, Service, Shared, Str};
 
 use crate::listener::spec::{ClientCert, HttpShared, TlsSpec};
 use crate::route::{Caller, Destinations, RouteInput};
@@ -18,8 +18,7 @@ use crate::translator::{Session, Translator};
 
 impl Translator {
     /// The workload that a proxy stands beside.
-    pub(crate) fn workload(&self, session: &Session<'_>) -> Option<Shared<Workload>> {
-        let proxy = session.proxy;
+    pub(crate) fn workload(&self, proxy: &Proxy) -> Option<Shared<Workload>> {
         let workloads = &self.snapshot.workloads;
         let key = (
             proxy.cluster.clone(),
@@ -37,14 +36,6 @@ impl Translator {
         })
     }
 
-    /// Labels of the proxy's workload: those that the cluster knows, else those of its node.
-    fn labels(&self, session: &Session<'_>) -> Labels {
-        match self.workload(session) {
-            Some(w) if !w.labels.is_empty() => w.labels.clone(),
-            _ => session.proxy.labels.clone(),
-        }
-    }
-
     pub(crate) fn mesh_tls(&self, session: &Session<'_>) -> Shared<TlsSpec> {
         let mesh = &self.snapshot.mesh;
         let mut trust_domains = vec![mesh.trust_domain.clone()];
@@ -54,6 +45,15 @@ impl Translator {
             min_version: mesh.mtls_min_version,
             files: session.proxy.tls_files.clone(),
         })
+    }
+
+    fn subject<'a>(&'a self, session: &'a Session<'_>, inbound: bool) -> telemetry::Subject<'a> {
+        telemetry::Subject {
+            snapshot: &self.snapshot,
+            proxy: session.proxy,
+            labels: &session.labels,
+            inbound,
+        }
     }
 
     fn http_shared(&self, session: &Session<'_>, inbound: bool) -> Shared<HttpShared> {
@@ -69,9 +69,8 @@ impl Translator {
             http10: proxy.http10,
             idle_timeout: proxy.idle_timeout_ms.map(Duration::from_millis),
             paths: self.snapshot.mesh.path_normalization,
-            logs: telemetry::plan(&self.snapshot, proxy),
-            tracing: None,
-            inbound,
+            logs: telemetry::logs_plan(&self.subject(session, inbound)),
+            tracing: telemetry::tracing_plan(&self.subject(session, inbound)),
             gateway: false,
         })
     }

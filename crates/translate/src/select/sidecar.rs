@@ -21,7 +21,7 @@ use crate::translator::{Session, Translator};
 impl Translator {
     /// The inbound ports of a sidecar: those of a Sidecar resource, else those that services make known.
     fn inbound_ports(&self, session: &Session<'_>) -> Vec<(InboundPort, InboundCluster)> {
-        let labels = self.labels(session);
+        let labels = session.labels.clone();
         match &session.scope.sidecar {
             Some(sidecar) if !sidecar.ingress.is_empty() => sidecar
                 .ingress
@@ -62,7 +62,7 @@ impl Translator {
     ) -> Vec<(InboundPort, InboundCluster)> {
         let proxy = session.proxy;
         let modes = self.mtls(&proxy.namespace);
-        let workload = self.workload(session);
+        let workload = &session.workload;
         let mut served: Vec<(Shared<Service>, u16, u16)> = workload
             .iter()
             .flat_map(|w| w.serves.iter())
@@ -160,7 +160,7 @@ impl Translator {
         let proxy = session.proxy;
         let captured = proxy.interception != Interception::None;
         let transparent = proxy.interception == Interception::Tproxy;
-        let logs = telemetry::plan(&self.snapshot, proxy);
+        let logs = telemetry::logs_plan(&self.subject(session, false));
         let mut listeners = Listeners::default();
         let all_routes: Vec<_> = session
             .scope
@@ -178,7 +178,7 @@ impl Translator {
             caller: &caller,
             to: &to,
             http: self.http_shared(session, false),
-            logs: logs.clone(),
+            logs,
             no_filters: Shared::new(Vec::new()),
             endpoints: &|service| self.snapshot.endpoints.get(&service.key()).cloned(),
             rule: &|host| session.rule(host),
@@ -196,7 +196,7 @@ impl Translator {
             .into_iter()
             .map(|(port, _)| port)
             .partition(|p| p.bind.is_some());
-        let labels = self.labels(session);
+        let labels = session.labels.clone();
         let filters = authz::filters(
             &self.snapshot,
             &authz::Workload {
@@ -208,7 +208,7 @@ impl Translator {
             view: &session.view,
             mesh: &self.snapshot.mesh,
             http: self.http_shared(session, true),
-            logs,
+            logs: telemetry::logs_plan(&self.subject(session, true)),
             tls: self.mesh_tls(session),
             http_filters: filters.http,
             tcp_filters: filters.tcp,

@@ -1,0 +1,203 @@
+//! Traces.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hawser_model::matching::Fraction;
+use hawser_model::mesh::Provider;
+use hawser_model::telemetry::Tag;
+use hawser_model::{Shared, Str};
+use hawser_proto::envoy::config::core::v3 as core;
+use hawser_proto::envoy::config::trace::v3 as trace;
+use hawser_proto::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use hawser_proto::envoy::r#type::tracing::v3 as tags;
+use hawser_proto::envoy::r#type::v3::Percent;
+use hawser_proto::google::protobuf::Any;
+
+use super::Subject;
+use super::logs::service;
+use crate::cluster::outbound_name;
+use crate::wire;
+
+/// Istio traces one request in a hundred unless told otherwise.
+const DEFAULT_SAMPLING: Fraction = Fraction(10_000);
+
+/// What is traced, and to where.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Tracing {
+    pub use_request_id: bool,
+    provider: Provider,
+    sampling: Fraction,
+    tags: BTreeMap<Str, Tag>,
+    /// Name under which spans appear: application and namespace.
+    service: Str,
+}
+
+/// The traces of a subject's traffic; `None` where nothing is traced.
+pub(crate) fn plan(subject: &Subject<'_>) -> Option<Shared<Tracing>> {
+    let mesh = &subject.snapshot.mesh;
+    let mut provider = mesh.default_tracing.first().cloned();
+    let mut sampling = DEFAULT_SAMPLING;
+    let mut tags = BTreeMap::new();
+    let mut disabled = false;
+    let mut use_request_id = true;
+    for telemetry in subject.levels() {
+        for entry in telemetry
+            .tracing
+            .iter()
+            .filter(|t| subject.concerns(t.mode))
+        {
+            provider = entry.providers.first().cloned().or(provider);
+            sampling = entry.sampling.unwrap_or(sampling);
+            disabled = entry.disabled.unwrap_or(disabled);
+            use_request_id = entry.use_request_id.unwrap_or(use_request_id);
+            if !entry.tags.is_empty() {
+                tags = entry.tags.clone();
+            }
+        }
+    }
+    let provider = mesh.providers.get(&provider?)?;
+    let traces = matches!(
+        provider,
+        Provider::Zipkin { .. }
+            | Provider::OpenTelemetry { .. }
+            | Provider::Datadog { .. }
+            | Provider::SkyWalking { .. }
+    );
+    if disabled || !traces {
+        return None;
+    }
+    let label = |key: &str| subject.labels.get(key).filter(|v| !v.is_empty());
+    let name = label("service.istio.io/canonical-name")
+        .or_else(|| label("app.kubernetes.io/name"))
+        .or_else(|| label("app"))
+        .unwrap_or(&subject.proxy.workload);
+    Some(Shared::new(Tracing {
+        use_request_id,
+        provider: provider.clone(),
+        sampling,
+        tags,
+        service: format!("{name}.{}", subject.proxy.namespace).into(),
+    }))
+}
+
+pub(crate) fn tracing(plan: &Tracing) -> hcm::http_connection_manager::Tracing {
+    let percent = |value: f64| Some(Percent { value });
+    hcm::http_connection_manager::Tracing {
+        client_sampling: percent(100.0),
+        random_sampling: percent(f64::from(plan.sampling.0) / 10_000.0),
+        overall_sampling: percent(100.0),
+        custom_tags: plan
+            .tags
+            .iter()
+            .map(|(name, tag)| custom_tag(name, tag))
+            .collect(),
+        provider: provider(plan),
+        ..Default::default()
+    }
+}
+
+fn custom_tag(name: &str, tag: &Tag) -> tags::CustomTag {
+    use tags::custom_tag::{Environment, Header, Literal, Type};
+    tags::CustomTag {
+        tag: name.to_owned(),
+        r#type: Some(match tag {
+            Tag::Literal(value) => Type::Literal(Literal {
+                value: value.to_string(),
+            }),
+            Tag::Environment(name, default) => Type::Environment(Environment {
+                name: name.to_string(),
+                default_value: default.to_string(),
+            }),
+            Tag::Header(name, default) => Type::RequestHeader(Header {
+                name: name.to_string(),
+                default_value: default.to_string(),
+            }),
+            Tag::Formatter(format) => Type::Value(format.to_string()),
+        }),
+    }
+}
+
+fn provider(plan: &Tracing) -> Option<trace::tracing::Http> {
+    let (name, config): (_, Any) = match &plan.provider {
+        Provider::Zipkin {
+            service,
+            port,
+            path,
+            trace_id_64bit,
+        } => (
+            "envoy.tracers.zipkin",
+            wire::any(&trace::ZipkinConfig {
+                collector_cluster: outbound_name(*port, "", service.as_str()),
+                collector_endpoint: if path.is_empty() {
+                    "/api/v2/spans".to_owned()
+                } else {
+                    path.to_string()
+                },
+                collector_hostname: service.to_string(),
+                collector_endpoint_version: trace::zipkin_config::CollectorEndpointVersion::HttpJson
+                    as i32,
+                trace_id_128bit: !trace_id_64bit,
+                shared_span_context: Some(wire::boolv(false)),
+                ..Default::default()
+            }),
+        ),
+        Provider::OpenTelemetry {
+            service: host,
+            port,
+            http_path,
+        } => {
+            let mut config = trace::OpenTelemetryConfig {
+                service_name: plan.service.to_string(),
+                ..Default::default()
+            };
+            match http_path {
+                None => config.grpc_service = Some(service(host.as_str(), *port)),
+                Some(path) => {
+                    config.http_service = Some(core::HttpService {
+                        http_uri: Some(core::HttpUri {
+                            uri: format!("http://{host}:{port}{path}"),
+                            timeout: Some(wire::duration(Duration::from_secs(10))),
+                            http_upstream_type: Some(core::http_uri::HttpUpstreamType::Cluster(
+                                outbound_name(*port, "", host.as_str()),
+                            )),
+                        }),
+                        ..Default::default()
+                    });
+                }
+            }
+            ("envoy.tracers.opentelemetry", wire::any(&config))
+        }
+        Provider::Datadog { service, port } => (
+            "envoy.tracers.datadog",
+            wire::any(&trace::DatadogConfig {
+                collector_cluster: outbound_name(*port, "", service.as_str()),
+                collector_hostname: service.to_string(),
+                service_name: plan.service.to_string(),
+                ..Default::default()
+            }),
+        ),
+        Provider::SkyWalking {
+            service: host,
+            port,
+            token,
+        } => (
+            "envoy.tracers.skywalking",
+            wire::any(&trace::SkyWalkingConfig {
+                grpc_service: Some(service(host.as_str(), *port)),
+                client_config: Some(trace::ClientConfig {
+                    service_name: plan.service.to_string(),
+                    backend_token_specifier: (!token.is_empty()).then(|| {
+                        trace::client_config::BackendTokenSpecifier::BackendToken(token.to_string())
+                    }),
+                    ..Default::default()
+                }),
+            }),
+        ),
+        _ => return None,
+    };
+    Some(trace::tracing::Http {
+        name: name.to_owned(),
+        config_type: Some(trace::tracing::http::ConfigType::TypedConfig(config)),
+    })
+}
