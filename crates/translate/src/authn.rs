@@ -58,6 +58,13 @@ impl NamespaceMtls {
             .map(|p| &**p)
     }
 
+    /// Ports of the workload for which a policy says something of its own.
+    pub(crate) fn ports(&self, labels: &Labels, namespace: &str) -> Vec<u16> {
+        self.of_workload(labels, namespace)
+            .map(|p| p.ports.keys().copied().collect())
+            .unwrap_or_default()
+    }
+
     /// The mode for a namespace as a whole.
     pub(crate) fn of_namespace(&self, namespace: &str) -> MtlsMode {
         let broad = |ns: &str| {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hawser_model::authn::MtlsMode;
+use hawser_model::mesh::Mesh;
 use hawser_model::service::Resolution;
 use hawser_model::snapshot::Workload;
 use hawser_model::traffic::{ClientTlsMode, DestinationRule, LbPolicy};
@@ -68,6 +69,30 @@ impl Session<'_> {
 
     pub(crate) fn rule(&self, host: &Hostname) -> Option<Shared<DestinationRule>> {
         self.scope.rule(host, self.proxy)
+    }
+
+    /// The rule for the proxy's own service: those for certain clients do not count.
+    pub(crate) fn inbound_rule(&self, host: &Hostname) -> Option<Shared<DestinationRule>> {
+        let rules = self.scope.rules.get(host)?;
+        rules
+            .iter()
+            .rfind(|r| r.workload_selector.is_empty())
+            .cloned()
+    }
+
+    /// True for ports that the proxy itself listens on.
+    pub(crate) fn is_reserved(&self, mesh: &Mesh, port: u16) -> bool {
+        let own = |key: &str| {
+            self.proxy
+                .metadata
+                .get(key)
+                .and_then(|p| p.parse::<u16>().ok())
+                == Some(port)
+        };
+        port == mesh.outbound_port
+            || port == mesh.inbound_port
+            || own("ENVOY_STATUS_PORT")
+            || own("ENVOY_PROMETHEUS_PORT")
     }
 }
 

@@ -49,6 +49,11 @@ impl ClientView {
         if self.ipv4 { "0.0.0.0" } else { "::" }
     }
 
+    /// The machine itself.
+    pub(crate) fn local_host(&self) -> &'static str {
+        if self.ipv4 { "127.0.0.1" } else { "::1" }
+    }
+
     /// All addresses' second form, for listeners of proxies with both families.
     pub(crate) fn second_wildcard(&self) -> Option<&'static str> {
         (self.ipv4 && self.ipv6).then_some("::")

@@ -208,7 +208,12 @@ pub(crate) fn runtime_fraction(value: kind::FractionalPercent) -> core::RuntimeF
     }
 }
 
-/// Headers to add and to remove.
+/// True for headers that only Envoy itself may change: `:path` and the like, and `host`.
+fn is_internal(name: &str) -> bool {
+    name.starts_with(':') || name.eq_ignore_ascii_case("host")
+}
+
+/// Headers to set, to add and to remove, in this order.
 pub(crate) fn header_ops(ops: &HeaderOps) -> (Vec<core::HeaderValueOption>, Vec<String>) {
     use core::header_value_option::HeaderAppendAction::{
         AppendIfExistsOrAdd, OverwriteIfExistsOrAdd,
@@ -222,17 +227,29 @@ pub(crate) fn header_ops(ops: &HeaderOps) -> (Vec<core::HeaderValueOption>, Vec<
         append_action: action,
         ..Default::default()
     };
+    let set = ops
+        .set
+        .iter()
+        .map(|h| option(h, OverwriteIfExistsOrAdd as i32));
     let add = ops
         .add
         .iter()
-        .map(|h| option(h, AppendIfExistsOrAdd as i32))
-        .chain(
-            ops.set
-                .iter()
-                .map(|h| option(h, OverwriteIfExistsOrAdd as i32)),
-        )
+        .map(|h| option(h, AppendIfExistsOrAdd as i32));
+    let all = set
+        .chain(add)
+        .filter(|h| h.header.as_ref().is_none_or(|h| !is_internal(&h.key)))
         .collect();
-    (add, strings(&ops.remove))
+    let remove = ops.remove.iter().filter(|name| !is_internal(name));
+    (all, strings(remove))
+}
+
+/// Setting the authority is a rewrite of the host, not a header like others.
+pub(crate) fn authority(ops: &HeaderOps) -> Option<String> {
+    ops.set
+        .iter()
+        .chain(&ops.add)
+        .find(|(k, _)| k.eq_ignore_ascii_case("host") || k.eq_ignore_ascii_case(":authority"))
+        .map(|(_, v)| v.to_string())
 }
 
 pub(crate) fn text_value(text: &str) -> pb::Value {

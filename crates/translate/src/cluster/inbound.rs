@@ -24,8 +24,6 @@ pub(crate) struct InboundCluster {
     pub pool: Option<ConnectionPool>,
     /// Where the application listens, if not where the caller called: an address and port, or a Unix socket.
     pub endpoint: Option<(Str, u16)>,
-    /// The caller's address is kept (`TPROXY`, no interception): nothing to bind to.
-    pub keep_source: bool,
 }
 
 /// `inbound|9080||`.
@@ -41,9 +39,7 @@ pub(super) fn render(input: &InboundCluster) -> cds::Cluster {
             b.cluster.lb_policy = cds::cluster::LbPolicy::ClusterProvided as i32;
             // Envoy forgets original destinations after a time and then drops what is still open to them.
             b.cluster.cleanup_interval = Some(wire::seconds(MAX_DURATION_S));
-            if !input.keep_source {
-                b.cluster.upstream_bind_config = Some(inbound_bind(&input.view));
-            }
+            b.cluster.upstream_bind_config = Some(inbound_bind(&input.view));
         }
         Some((address, port)) => {
             b.discovery(cds::cluster::DiscoveryType::Static);
@@ -66,7 +62,7 @@ pub(super) fn render(input: &InboundCluster) -> cds::Cluster {
             let local = address
                 .parse::<std::net::IpAddr>()
                 .map_or(true, |ip| ip.is_loopback());
-            if !local && !input.keep_source {
+            if !local {
                 b.cluster.upstream_bind_config = Some(inbound_bind(&input.view));
             }
         }

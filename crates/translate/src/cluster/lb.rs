@@ -75,7 +75,7 @@ pub(super) fn balancer(b: &mut Builder, input: &OutboundCluster, policy: &Traffi
     let balancer = policy.load_balancer.as_ref().unwrap_or(&none);
     common(b);
     let setting = locality::Setting::of(&input.mesh, &input.service, policy);
-    if setting.weighted() {
+    if setting.weighted(policy.outlier.is_some()) {
         common(b).locality_config_specifier = Some(
             cds::cluster::common_lb_config::LocalityConfigSpecifier::LocalityWeightedLbConfig(
                 Default::default(),
@@ -84,6 +84,18 @@ pub(super) fn balancer(b: &mut Builder, input: &OutboundCluster, policy: &Traffi
     }
     if b.is(cds::cluster::DiscoveryType::OriginalDst) {
         b.cluster.lb_policy = Envoy::ClusterProvided as i32;
+        let port = input.service.port(input.port);
+        // Callers name the port of the service; the pods of a headless service listen on another.
+        if let Some(target) = port.and_then(|p| p.target_port)
+            && target != input.port
+        {
+            b.cluster.lb_config = Some(cds::cluster::LbConfig::OriginalDstLbConfig(
+                cds::cluster::OriginalDstLbConfig {
+                    upstream_port_override: Some(wire::u32v(u32::from(target))),
+                    ..Default::default()
+                },
+            ));
+        }
         return;
     }
     let slow = balancer.warmup.as_ref().map(slow_start);

@@ -119,7 +119,10 @@ impl Builder {
             self.cluster.connect_timeout = Some(wire::duration(timeout));
         }
         self.keepalive(mesh.tcp_keepalive.as_ref(), pool.tcp_keepalive.as_ref());
-        self.http.idle_timeout = pool.http_idle_timeout.or(self.http.idle_timeout);
+        self.http.idle_timeout = pool
+            .http_idle_timeout
+            .or(pool.tcp_idle_timeout)
+            .or(self.http.idle_timeout);
         self.http.max_requests_per_connection = pool.max_requests_per_connection.filter(|n| *n > 0);
         self.http.max_connection_duration = pool.max_connection_duration;
         self.http.max_concurrent_streams = pool.max_concurrent_streams.filter(|n| *n > 0);

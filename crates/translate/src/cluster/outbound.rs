@@ -128,6 +128,8 @@ pub(super) fn render(input: &OutboundCluster) -> Option<cds::Cluster> {
                 mesh: &input.mesh,
                 mtls: input.mtls,
                 files: &input.view.tls_files,
+                may_read_secrets: input.view.is_router()
+                    || rule.is_some_and(|r| !r.workload_selector.is_empty()),
             },
         );
     }

@@ -4,6 +4,7 @@ use hawser_model::authn::MtlsMode;
 use hawser_model::gateway::TlsVersion;
 use hawser_model::mesh::Mesh;
 use hawser_model::proxy::TlsFiles;
+use hawser_model::service::Registry;
 use hawser_model::traffic::{ClientTls, ClientTlsMode, TrafficPolicy};
 use hawser_model::{Service, Str};
 use hawser_proto::envoy::config::cluster::v3 as cds;
@@ -89,12 +90,21 @@ pub(crate) fn version(v: TlsVersion) -> tls::tls_parameters::TlsProtocol {
 
 /// Roots by secret, names checked besides.
 pub(crate) fn validation(roots: tls::SdsSecretConfig, names: &[Str]) -> ValidationContextType {
+    validation_with(roots, names, "")
+}
+
+/// Likewise, with a file of revoked certificates.
+fn validation_with(roots: tls::SdsSecretConfig, names: &[Str], crl: &str) -> ValidationContextType {
     ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
         default_validation_context: Some(tls::CertificateValidationContext {
             match_typed_subject_alt_names: names
                 .iter()
                 .flat_map(|n| san_matchers(wire::exact(n), n))
                 .collect(),
+            crl: (!crl.is_empty()).then(|| core::DataSource {
+                specifier: Some(core::data_source::Specifier::Filename(crl.to_owned())),
+                ..Default::default()
+            }),
             ..Default::default()
         }),
         validation_context_sds_secret_config: Some(roots),
@@ -175,6 +185,8 @@ pub(super) struct TlsInput<'a> {
     pub mesh: &'a Mesh,
     pub mtls: Option<MtlsMode>,
     pub files: &'a TlsFiles,
+    /// A router, or a sidecar that the rule was written for.
+    pub may_read_secrets: bool,
 }
 
 /// Sets the transport sockets of an outbound cluster (Istio's `buildUpstreamTLSSettings`).
@@ -207,8 +219,18 @@ pub(super) fn apply(b: &mut Builder, input: &TlsInput<'_>) {
             b.cluster.transport_socket = Some(mesh_tls(names, sni, b));
         }
         Some(own) => {
-            if own.mode != ClientTlsMode::Disable {
-                let socket = external(b, own);
+            // A sidecar may not read secrets, unless a rule was written for it; as in Istio it then has no TLS to use.
+            let no_secret = !own.credential_name.is_empty()
+                && !own.credential_name.starts_with("configmap://")
+                && !input.may_read_secrets;
+            if own.mode != ClientTlsMode::Disable && !no_secret {
+                let names = match input.service.registry {
+                    Registry::External if own.subject_alt_names.is_empty() => {
+                        accepted_names(input.service, input.mesh)
+                    }
+                    _ => own.subject_alt_names.clone(),
+                };
+                let socket = external(b, own, &names);
                 b.cluster.transport_socket = Some(socket);
             }
         }
@@ -276,7 +298,7 @@ fn mutual_context(files: &TlsFiles, names: &[Str]) -> tls::CommonTlsContext {
 }
 
 /// TLS of the user's own making (`SIMPLE`, `MUTUAL`).
-fn external(b: &mut Builder, own: &ClientTls) -> core::TransportSocket {
+fn external(b: &mut Builder, own: &ClientTls, names: &[Str]) -> core::TransportSocket {
     let mut context = tls::CommonTlsContext {
         tls_params: Some(tls::TlsParameters {
             tls_maximum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv13 as i32,
@@ -302,28 +324,16 @@ fn external(b: &mut Builder, own: &ClientTls) -> core::TransportSocket {
         }),
         _ => None,
     };
-    match roots {
-        Some(roots) => {
-            context.validation_context_type = Some(validation(roots, &own.subject_alt_names));
-        }
-        // Without roots nothing is checked unless the system's roots are asked for, as Istio has it since 1.20
-        // (`VERIFY_CERTIFICATE_AT_CLIENT`).
-        None if verify => {
-            context.validation_context_type = Some(validation(
-                secret("file-root:system"),
-                &own.subject_alt_names,
-            ));
-        }
-        None => {
-            context.validation_context_type = Some(ValidationContextType::ValidationContext(
-                tls::CertificateValidationContext::default(),
-            ));
-        }
-    }
+    context.validation_context_type = Some(match roots {
+        Some(roots) => validation_with(roots, names, &own.ca_crl),
+        // The system's roots, as Istio has it since 1.20 (`VERIFY_CERTIFICATE_AT_CLIENT`).
+        None if verify => validation_with(secret("file-root:system"), names, &own.ca_crl),
+        None => ValidationContextType::ValidationContext(Default::default()),
+    });
     if own.sni.is_empty() {
         b.http.auto_sni = true;
     }
-    if verify && own.subject_alt_names.is_empty() {
+    if verify && own.sni.is_empty() && own.subject_alt_names.is_empty() {
         b.http.auto_san_validation = true;
     }
     if b.http.protocol == http::Upstream::Http2 {

@@ -24,8 +24,6 @@ pub(crate) struct Setting {
     settings: Option<LocalitySettings>,
     /// Fails over even without outlier detection.
     forced: bool,
-    /// Said by the DestinationRule itself.
-    own: bool,
 }
 
 impl Setting {
@@ -40,7 +38,6 @@ impl Setting {
             return Self {
                 settings: on(own),
                 forced: false,
-                own: true,
             };
         }
         let near: &[&str] = match service.traffic_distribution {
@@ -56,21 +53,22 @@ impl Setting {
                     ..Default::default()
                 }),
                 forced: true,
-                own: false,
             };
         }
         Self {
             settings: on(&mesh.locality),
             forced: false,
-            own: false,
         }
     }
 
-    /// True if Envoy shall weigh localities.
-    pub(crate) fn weighted(&self) -> bool {
-        self.settings
-            .as_ref()
-            .is_some_and(|s| self.own || !s.distribute.is_empty())
+    /// True if Envoy shall weigh localities: where that was asked for, since it takes the place of the balancer's own
+    /// choice among all endpoints (Istio's `applyLocalityLoadBalancer`).
+    pub(crate) fn weighted(&self, outlier: bool) -> bool {
+        let fails_over = outlier || self.forced;
+        self.settings.as_ref().is_some_and(|s| {
+            !s.distribute.is_empty()
+                || (fails_over && !(s.failover.is_empty() && s.failover_priority.is_empty()))
+        })
     }
 
     /// What endpoints are compared with; `None` if nothing is compared.

@@ -42,6 +42,8 @@ pub(crate) struct InboundContext<'a> {
     pub tcp_filters: Shared<Vec<Encoded>>,
     /// Mode of ports that no service makes known.
     pub default_mode: MtlsMode,
+    /// Of these ports, those for which a policy says something of its own.
+    pub port_modes: Vec<(u16, MtlsMode)>,
 }
 
 /// How a kind of connection is told from others.
@@ -122,7 +124,12 @@ pub(crate) fn listener(
         handshake_timeout: false,
     }];
     for k in kinds(Protocol::Unknown, cx.default_mode) {
-        chains.push(passthrough(&k, cx));
+        chains.push(passthrough(&k, None, cx));
+    }
+    for (port, mode) in &cx.port_modes {
+        for k in kinds(Protocol::Unknown, *mode) {
+            chains.push(passthrough(&k, Some(*port), cx));
+        }
     }
     for port in ports {
         chains.extend(port_chains(port, cx, Some(port.port)));
@@ -136,10 +143,14 @@ pub(crate) fn listener(
         out
     };
     let mut filters = vec![ListenerFilter::OriginalDst];
-    if cx.default_mode != MtlsMode::Disable || !ports.iter().all(plain) {
+    if transparent {
+        filters.push(ListenerFilter::OriginalSrc);
+    }
+    let others = || std::iter::once(cx.default_mode).chain(cx.port_modes.iter().map(|(_, m)| *m));
+    if others().any(|m| m != MtlsMode::Disable) || !ports.iter().all(plain) {
         filters.push(ListenerFilter::TlsInspector(ports_where(&plain)));
     }
-    if cx.default_mode != MtlsMode::Strict || ports.iter().any(sniffed) {
+    if others().any(|m| m != MtlsMode::Strict) || ports.iter().any(sniffed) {
         filters.push(ListenerFilter::HttpInspector(ports_where(&|p| !sniffed(p))));
     }
     let mut addresses: Vec<Str> = vec![cx.view.wildcard().into()];
@@ -280,7 +291,7 @@ fn http(cx: &InboundContext<'_>, stat_prefix: Str, routes: Routes) -> HttpSpec {
     }
 }
 
-fn passthrough(k: &Kind, cx: &InboundContext<'_>) -> Chain {
+fn passthrough(k: &Kind, destination_port: Option<u16>, cx: &InboundContext<'_>) -> Chain {
     let cluster: Str = INBOUND_PASSTHROUGH.into();
     Chain {
         name: if k.http {
@@ -290,6 +301,7 @@ fn passthrough(k: &Kind, cx: &InboundContext<'_>) -> Chain {
         }
         .into(),
         matches: ChainMatch {
+            destination_port,
             transport: k.transport,
             alpn: k.alpn,
             ..Default::default()

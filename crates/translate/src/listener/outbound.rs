@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hawser_model::endpoint::Address;
-use hawser_model::route::{Destination, L4Match, VirtualService, Weighted};
+use hawser_model::route::{Destination, L4Match, RouteSemantics, VirtualService, Weighted};
 use hawser_model::service::{Registry, Resolution};
 use hawser_model::sidecar::OutboundPolicy;
 use hawser_model::traffic::{DestinationRule, HashKey, LbPolicy};
@@ -38,6 +38,13 @@ pub(crate) struct OutboundContext<'a> {
     pub no_filters: Shared<Vec<Encoded>>,
     pub endpoints: &'a dyn Fn(&Service) -> Option<Shared<EndpointSet>>,
     pub rule: &'a dyn Fn(&Hostname) -> Option<Shared<DestinationRule>>,
+}
+
+impl OutboundContext<'_> {
+    /// True for the proxy's own ports, where no other listener may stand.
+    fn reserves(&self, port: u16) -> bool {
+        port == self.mesh.outbound_port || port == self.mesh.inbound_port
+    }
 }
 
 /// A listener in the making: HTTP, and what is taken as bytes.
@@ -90,7 +97,7 @@ impl Listeners {
         bound: bool,
         cx: &OutboundContext<'_>,
     ) {
-        if port.protocol == Protocol::Udp {
+        if port.protocol == Protocol::Udp || (port.protocol.is_http() && cx.reserves(port.number)) {
             return;
         }
         let routes = &part.routes;
@@ -188,6 +195,10 @@ impl Listeners {
         let Some(entry) = self.entry(bind, port.number) else {
             return;
         };
+        if sniffed && entry.http.is_some() {
+            // Who was first keeps what is not HTTP.
+            return;
+        }
         if sniffed {
             entry.sniffs = true;
             entry.http.get_or_insert_with(|| {
@@ -341,6 +352,7 @@ pub(crate) fn to_clusters(to: &[Weighted], port: u16, cx: &OutboundContext<'_>) 
         port,
         tls: false,
         announces: false,
+        semantics: RouteSemantics::Istio,
     };
     let clusters: Vec<(Str, u32)> = to
         .iter()
@@ -454,8 +466,11 @@ fn listener(bind: Str, port: u16, entry: Entry, cx: &OutboundContext<'_>) -> Lis
     if chains.iter().any(|c| !c.matches.server_names.is_empty()) {
         filters.push(ListenerFilter::TlsInspector(Vec::new()));
     }
-    // On a port that clients call by purpose nothing but HTTP is expected.
-    let only_http = entry.bound && chains.is_empty() && default_chain.is_none();
+    // At an address that clients call by purpose nothing but HTTP is expected.
+    let only_http = !entry.sniffs
+        && *bind != *cx.view.wildcard()
+        && chains.is_empty()
+        && default_chain.is_none();
     if let Some(routes) = entry.http {
         if !only_http {
             filters.push(ListenerFilter::HttpInspector(Vec::new()));

@@ -60,6 +60,14 @@ fn filter(f: &ListenerFilter) -> lds::ListenerFilter {
             "envoy.filters.listener.original_dst",
             &listener_filters::original_dst::v3::OriginalDst::default(),
         ),
+        ListenerFilter::OriginalSrc => wire::listener_filter(
+            "envoy.filters.listener.original_src",
+            &listener_filters::original_src::v3::OriginalSrc {
+                // Capture rules know the proxy's own connections by this mark.
+                mark: 1337,
+                ..Default::default()
+            },
+        ),
         ListenerFilter::TlsInspector(not_on) => lds::ListenerFilter {
             filter_disabled: disabled_on(not_on),
             ..wire::listener_filter(

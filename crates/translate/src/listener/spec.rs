@@ -40,6 +40,8 @@ pub(crate) struct ListenerSpec {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum ListenerFilter {
     OriginalDst,
+    /// Connections towards the application keep their caller's address.
+    OriginalSrc,
     /// Not on these ports.
     TlsInspector(Vec<u16>),
     /// Not on these ports.

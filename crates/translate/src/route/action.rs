@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hawser_model::matching::{Fraction, HeaderOps, StringMatch};
+use hawser_model::matching::{Fraction, StringMatch};
 use hawser_model::route::{
     Abort, Cors, Destination, DirectBody, Fault, HttpAction, HttpMatch, HttpRoute, PathMatch,
-    PathRewrite, Redirect, RedirectPath, RedirectPort, Retries, Rewrite, Weighted,
+    PathRewrite, Redirect, RedirectPath, RedirectPort, Retries, Rewrite, RouteSemantics, Weighted,
 };
 use hawser_model::traffic::{ClientTlsMode, HashKey, LbPolicy};
 use hawser_proto::envoy::config::core::v3 as core;
@@ -194,12 +194,10 @@ fn forward(
         action.timeout = Some(wire::duration(timeout));
         action.max_stream_duration = Some(grpc_timeout(timeout));
     }
+    let literal = |host| Some(HostRewriteSpecifier::HostRewriteLiteral(host));
+    action.host_rewrite_specifier = wire::authority(&rule.request_headers).and_then(literal);
     if let Some(rewrite) = &rule.rewrite {
         self::rewrite(rewrite, m, &mut action);
-    }
-    if let Some(host) = authority(&rule.request_headers) {
-        action.host_rewrite_specifier = Some(HostRewriteSpecifier::HostRewriteLiteral(host));
-        without_authority(&mut out.request_headers_to_add);
     }
     action.request_mirror_policies = rule
         .mirrors
@@ -222,10 +220,9 @@ fn forward(
             out.request_headers_to_remove.extend(remove);
             out.response_headers_to_add.extend(response_add);
             out.response_headers_to_remove.extend(response_remove);
-            if let Some(host) = authority(&only.request_headers) {
+            if action.host_rewrite_specifier.is_none() {
                 action.host_rewrite_specifier =
-                    Some(HostRewriteSpecifier::HostRewriteLiteral(host));
-                without_authority(&mut out.request_headers_to_add);
+                    wire::authority(&only.request_headers).and_then(literal);
             }
             action.hash_policy = hash_policies(&only.destination, cx);
         }
@@ -249,6 +246,18 @@ fn forward(
             }
         }
     }
+    if cx.semantics == RouteSemantics::GatewayApi {
+        // "Requests that would have gone to an invalid backend get a 500" (HTTPRoute).
+        action.cluster_not_found_response_code =
+            rds::route_action::ClusterNotFoundResponseCode::InternalServerError as i32;
+    }
+    if !action.hash_policy.is_empty()
+        && let Some(retries) = &mut action.retry_policy
+    {
+        // The hash decides: another host would only be asked to send the request back.
+        retries.retry_host_predicate.clear();
+        retries.host_selection_retry_max_attempts = 0;
+    }
     action
 }
 
@@ -262,12 +271,9 @@ fn mirror_fraction(f: Fraction) -> hawser_proto::envoy::r#type::v3::FractionalPe
 
 fn weighted(w: &Weighted, cx: &Context<'_>) -> rds::weighted_cluster::ClusterWeight {
     use rds::weighted_cluster::cluster_weight::HostRewriteSpecifier as Rewrite;
-    let (mut add, remove) = wire::header_ops(&w.request_headers);
+    let (add, remove) = wire::header_ops(&w.request_headers);
     let (response_add, response_remove) = wire::header_ops(&w.response_headers);
-    let host = authority(&w.request_headers);
-    if host.is_some() {
-        without_authority(&mut add);
-    }
+    let host = wire::authority(&w.request_headers);
     rds::weighted_cluster::ClusterWeight {
         name: cx.cluster(&w.destination),
         weight: Some(wire::u32v(w.weight)),
@@ -278,22 +284,6 @@ fn weighted(w: &Weighted, cx: &Context<'_>) -> rds::weighted_cluster::ClusterWei
         host_rewrite_specifier: host.map(Rewrite::HostRewriteLiteral),
         ..Default::default()
     }
-}
-
-/// Setting the authority is a rewrite of the host, not a header like others.
-fn authority(ops: &HeaderOps) -> Option<String> {
-    ops.set
-        .iter()
-        .find(|(k, _)| k.eq_ignore_ascii_case("host") || &**k == ":authority")
-        .map(|(_, v)| v.to_string())
-}
-
-fn without_authority(headers: &mut Vec<core::HeaderValueOption>) {
-    headers.retain(|h| {
-        h.header
-            .as_ref()
-            .is_none_or(|h| !h.key.eq_ignore_ascii_case("host") && h.key != ":authority")
-    });
 }
 
 fn rewrite(rewrite: &Rewrite, m: Option<&HttpMatch>, action: &mut rds::RouteAction) {

@@ -84,15 +84,16 @@ fn add(hosts: &mut BTreeMap<Hostname, Host>, server: &GatewayServer, input: &Gat
         gateways: [server.gateway.clone()].into(),
         ..(*input.caller).clone()
     };
-    let cx = Context {
-        caller: &caller,
-        to: &input.to,
-        mesh: &input.mesh,
-        port: server.port,
-        tls: server.tls,
-        announces: true,
-    };
     for rule in &server.routes {
+        let cx = Context {
+            caller: &caller,
+            to: &input.to,
+            mesh: &input.mesh,
+            port: server.port,
+            tls: server.tls,
+            announces: true,
+            semantics: rule.semantics,
+        };
         let common = common_hosts(&server.hosts, rule);
         if common.is_empty() {
             continue;

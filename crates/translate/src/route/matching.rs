@@ -13,9 +13,14 @@ use crate::wire;
 
 /// True if a match can hold for this caller at this port: what the control plane knows is decided here.
 pub(crate) fn applies(m: &HttpMatch, cx: &Context<'_>) -> bool {
-    (m.gateways.is_empty() || m.gateways.iter().any(|g| cx.caller.gateways.contains(g)))
-        && m.port.is_none_or(|p| p == cx.port)
-        && m.source_labels.selects(&cx.caller.labels)
+    if m.port.is_some_and(|p| p != cx.port) {
+        return false;
+    }
+    // Where gateways are named they alone decide, as in Istio's `sourceMatchHTTP`.
+    if !m.gateways.is_empty() {
+        return m.gateways.iter().any(|g| cx.caller.gateways.contains(g));
+    }
+    m.source_labels.selects(&cx.caller.labels)
         && m.source_namespace
             .as_ref()
             .is_none_or(|n| *n == cx.caller.namespace)

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hawser_model::mesh::Mesh;
-use hawser_model::route::{Destination, GatewayRef, HttpRoute};
+use hawser_model::route::{Destination, GatewayRef, HttpRoute, RouteSemantics};
 use hawser_model::traffic::DestinationRule;
 use hawser_model::{ClusterId, Hostname, Labels, Service, Shared, Str};
 use hawser_proto::envoy::config::route::v3 as rds;
@@ -65,6 +65,8 @@ pub(crate) struct Context<'a> {
     pub tls: bool,
     /// The listener announces HTTP to sniffed ports.
     pub announces: bool,
+    /// Of the VirtualService whose routes are made.
+    pub semantics: RouteSemantics,
 }
 
 impl Context<'_> {

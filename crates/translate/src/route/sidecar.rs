@@ -56,7 +56,7 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
         if taken.contains(&format!("{}:{port}", service.host)) {
             continue;
         }
-        let cx = context(input, *port);
+        let cx = context(input, *port, RouteSemantics::Istio);
         let destination = Destination {
             host: service.host.clone(),
             subset: "".into(),
@@ -120,7 +120,7 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
     }
 }
 
-fn context<'a>(input: &'a SidecarRoutes, port: u16) -> Context<'a> {
+fn context<'a>(input: &'a SidecarRoutes, port: u16, semantics: RouteSemantics) -> Context<'a> {
     Context {
         caller: &input.caller,
         to: &input.to,
@@ -128,6 +128,7 @@ fn context<'a>(input: &'a SidecarRoutes, port: u16) -> Context<'a> {
         port,
         tls: false,
         announces: input.announces,
+        semantics,
     }
 }
 
@@ -172,7 +173,7 @@ fn from_rules(input: &SidecarRoutes) -> Vec<Host<'_>> {
             continue;
         }
         let port = services.first().map_or(80, |(_, p)| *p);
-        let cx = context(input, port);
+        let cx = context(input, port, rule.semantics);
         let routes = http_routes(&rule.http, &cx);
         if routes.is_empty() {
             continue;
@@ -263,15 +264,14 @@ fn names(host: &Hostname, input: &SidecarRoutes) -> Vec<String> {
     }
     out.push(format!("{host}."));
     let suffix = format!(".svc.{}", input.mesh.dns_domain);
-    if let Some((name, namespace)) = host
-        .strip_suffix(&suffix)
-        .and_then(|rest| rest.rsplit_once('.'))
+    if let Some(rest) = host.strip_suffix(&suffix)
+        && let Some((name, namespace)) = rest.split_once('.')
     {
         if namespace == &*input.caller.namespace {
             out.push(name.to_owned());
         }
-        out.push(format!("{name}.{namespace}"));
-        out.push(format!("{name}.{namespace}.svc"));
+        out.push(rest.to_owned());
+        out.push(format!("{rest}.svc"));
     }
     out
 }
@@ -288,7 +288,10 @@ fn everything_else(input: &SidecarRoutes) -> rds::VirtualHost {
     };
     let (name, action) = match &input.policy {
         OutboundPolicy::AllowAny => ("allow_any", to(PASSTHROUGH.to_owned())),
-        OutboundPolicy::EgressProxy(d) => ("allow_any", to(context(input, input.port).cluster(d))),
+        OutboundPolicy::EgressProxy(d) => (
+            "allow_any",
+            to(context(input, input.port, RouteSemantics::Istio).cluster(d)),
+        ),
         OutboundPolicy::RegistryOnly => (
             "block_all",
             rds::route::Action::DirectResponse(rds::DirectResponseAction {

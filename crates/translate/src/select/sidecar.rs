@@ -10,6 +10,7 @@ use hawser_model::{Hostname, Labels, Protocol, Service, Shared, Str};
 
 use crate::authz;
 use crate::cluster::{ClusterInput, InboundCluster};
+use crate::destination;
 use crate::listener::inbound::{self, InboundContext, InboundPort};
 use crate::listener::outbound::{self, Listeners, OutboundContext};
 use crate::listener::spec::{ListenerSpec, TlsSpec};
@@ -28,6 +29,8 @@ impl Translator {
                 .iter()
                 .map(|listener| self.ingress_port(session, sidecar, listener, &labels))
                 .collect(),
+            // Listeners of its own would take the application's ports.
+            _ if session.proxy.interception == Interception::None => Vec::new(),
             _ => self.served_ports(session, &labels),
         }
     }
@@ -51,7 +54,6 @@ impl Translator {
                 .as_ref()
                 .and_then(|s| s.inbound_pool.clone()),
             endpoint: None,
-            keep_source: session.proxy.interception == Interception::Tproxy,
         }
     }
 
@@ -78,6 +80,9 @@ impl Translator {
             let Some(p) = service.port(service_port) else {
                 continue;
             };
+            if session.is_reserved(&self.snapshot.mesh, port) {
+                continue;
+            }
             out.entry(port).or_insert_with(|| {
                 let inbound = InboundPort {
                     port,
@@ -89,8 +94,17 @@ impl Translator {
                     cluster: crate::cluster::inbound_name(port).into(),
                     bind: None,
                 };
-                let cluster =
+                let mut cluster =
                     self.inbound_cluster(session, port, p.protocol, Some(service.clone()));
+                if cluster.pool.is_none() {
+                    // The server, too, must bear what its rule lets clients send.
+                    let rule = session.inbound_rule(&service.host);
+                    cluster.pool =
+                        destination::policy(rule.as_deref(), None, service_port).connection_pool;
+                }
+                if !self.snapshot.mesh.inbound_passthrough {
+                    cluster.endpoint = Some((session.view.local_host().into(), port));
+                }
                 (inbound, cluster)
             });
         }
@@ -204,6 +218,7 @@ impl Translator {
                 labels: &labels,
             },
         );
+        let modes = self.mtls(&proxy.namespace);
         let inbound = InboundContext {
             view: &session.view,
             mesh: &self.snapshot.mesh,
@@ -212,9 +227,13 @@ impl Translator {
             tls: self.mesh_tls(session),
             http_filters: filters.http,
             tcp_filters: filters.tcp,
-            default_mode: self
-                .mtls(&proxy.namespace)
-                .of_other_ports(&labels, &proxy.namespace),
+            default_mode: modes.of_other_ports(&labels, &proxy.namespace),
+            port_modes: modes
+                .ports(&labels, &proxy.namespace)
+                .into_iter()
+                .filter(|port| !ports.iter().any(|p| p.port == *port))
+                .map(|port| (port, modes.mode(&labels, &proxy.namespace, port)))
+                .collect(),
         };
         if captured {
             out.push(inbound::listener(&ports, &inbound, transparent));
@@ -274,7 +293,6 @@ impl Translator {
                 .find(|e| e.port.as_ref().is_some_and(|p| p.number == port))
                 .or_else(|| egress.iter().find(|e| e.port.is_none())),
         }?;
-        let own_port = part.port.as_ref().is_some_and(|p| p.protocol.is_http());
         let mut sniffs = false;
         let services: Vec<(Shared<Service>, u16)> = part
             .services
@@ -283,10 +301,10 @@ impl Translator {
             .filter(|s| host.is_none_or(|h| s.host.as_str() == h))
             .filter(|s| {
                 s.port(port).is_some_and(|p| {
-                    let addressless = || *self.sniffed_route(session, s, port) == *name;
-                    let sniffed = p.protocol.is_sniffed() && addressless();
-                    sniffs |= sniffed;
-                    p.protocol.is_http() || sniffed || own_port
+                    let sniffed = p.protocol.is_sniffed();
+                    // A sniffed port with an address of its own has a listener, and routes, of its own.
+                    sniffs |= sniffed && *self.sniffed_route(session, s, port) == *name;
+                    p.protocol.is_http() || sniffed
                 })
             })
             .map(|s| (s.clone(), port))
