@@ -17,7 +17,7 @@ use serde_json::Value;
 const REVIEWS: &str = "/api/v1/products/0/reviews";
 const PRODUCTPAGE: &str = "default/productpage-v1";
 const GATEWAY: &str = "istio-system/istio-ingressgateway";
-const V2_AT_GATEWAY: &str = "cluster.outbound_.9080_.v2_.reviews.default.svc.cluster.local.upstream_cx_total";
+const V2_AT_GATEWAY: &str = "outbound_.9080_.v2_.reviews.default.svc.cluster.local";
 
 const STEPS: &[Step<Lab>] = &[
     ("jason_gets_v2_and_v3_of_the_other_cluster", jason_gets_v2_and_v3),
@@ -115,24 +115,15 @@ fn in_a_browser(lab: &mut Lab) -> Result<()> {
 }
 
 fn by_the_gateway(lab: &mut Lab) -> Result<()> {
-    let before = lab.stat("cluster2", GATEWAY, V2_AT_GATEWAY)?;
-    wait::until("a new connection for v2 at cluster2's gateway", RECOVERY, || {
-        // Connections are kept: what a pool holds is closed first.
-        lab.get("cluster2", GATEWAY, "127.0.0.1", 15000, "/ready")?;
-        versions(lab, Some("jason"), 10)?;
-        let now = lab.stat("cluster2", GATEWAY, V2_AT_GATEWAY)?;
-        ensure!(now.max(before) > 0, "no connection to {V2_AT_GATEWAY}");
-        Ok(())
-    })?;
-    let stats = lab.get("cluster2", GATEWAY, "127.0.0.1", 15000, "/stats?usedonly&filter=listener.*15443.*ssl")?;
-    ensure!(!stats.body.contains("ssl.handshake"), "the gateway terminated TLS on 15443:\n{}", stats.body);
-    let dump = lab.debug("cluster2", "/debug/config_dump?proxyID=".to_owned().as_str());
-    ensure!(dump.is_err(), "a dump without a proxy should be refused");
+    versions(lab, Some("jason"), 10)?;
+    ensure!(lab.connections("cluster2", GATEWAY, V2_AT_GATEWAY)? > 0, "no connection of the gateway to {V2_AT_GATEWAY}");
+    let subset = "outbound|9080|v2|reviews.default.global";
+    ensure!(lab.connections("cluster1", PRODUCTPAGE, subset)? > 0, "no connection of productpage's proxy to {subset}");
+    let stats = lab.get("cluster2", GATEWAY, "127.0.0.1", 15000, "/stats?filter=listener.*15443.*ssl.handshake")?;
+    let terminated = stats.body.lines().any(|l| l.rsplit_once(": ").is_some_and(|(_, n)| n.trim() != "0"));
+    ensure!(!terminated, "the gateway terminated TLS on 15443:\n{}", stats.body);
     let config = lab.get("cluster2", GATEWAY, "127.0.0.1", 15000, "/config_dump?resource=dynamic_listeners")?;
     ensure!(config.body.contains("outbound_.9080_.v2_.reviews.default.global"), "the gateway has no chain for that SNI");
-    // The pods themselves are out of reach: the same addresses exist in both clusters, and no route joins them.
-    let reached = lab.stat("cluster1", PRODUCTPAGE, "cluster.outbound|9080|v2|reviews.default.global.upstream_cx_total")?;
-    ensure!(reached > 0, "productpage's proxy made no connection to the subset");
     Ok(())
 }
 
@@ -164,12 +155,6 @@ fn without_certificate(lab: &mut Lab) -> Result<()> {
     let said = handshake(lab, "")?;
     ensure!(!said.contains("reviewer"), "it got an answer:\n{said}");
     ensure!(said.contains("alert") || said.contains("errno"), "no refusal seen:\n{said}");
-    let plain = lab.sh(
-        "cluster1",
-        PRODUCTPAGE,
-        "gw=$(getent hosts reviews.default.global | cut -d' ' -f1); exec 3<>/dev/tcp/127.0.0.1/15000; echo ok",
-    )?;
-    ensure!(plain.contains("ok"), "the proxy's own port does not answer");
     Ok(())
 }
 
@@ -348,7 +333,10 @@ fn leaves_nothing(lab: &mut Lab) -> Result<()> {
     let id = lab.status()["id"].as_str().context("no id in the status")?.to_owned();
     let pid = lab.status()["pid"].as_i64().context("no pid in the status")?;
     lab.down()?;
-    ensure!(!Path::new(&format!("/proc/{pid}")).exists(), "the lab's process {pid} is still there");
+    // A process that has ended but was not yet waited for by its parent is a zombie.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let gone = stat.is_empty() || stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'));
+    ensure!(gone, "the lab's process {pid} is still there: {stat}");
     let spaces = ok(Command::new("ip").args(["netns", "list"]))?;
     ensure!(!spaces.contains(&id), "network namespaces are left:\n{spaces}");
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;

@@ -50,11 +50,13 @@ pub enum Topic {
     Wasm,
     /// Names of secrets.
     Credentials,
+    /// What routes refer to; follows from routes, rules and services.
+    References,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Topic; 19] = [
+    pub const ALL: [Topic; 20] = [
         Topic::Sources,
         Topic::Mesh,
         Topic::Services,
@@ -74,6 +76,7 @@ impl Topic {
         Topic::Filters,
         Topic::Wasm,
         Topic::Credentials,
+        Topic::References,
     ];
 }
 

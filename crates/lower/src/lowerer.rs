@@ -14,6 +14,7 @@ use crate::dirty::{Dirty, Meaning, Topic};
 use crate::mesh_config;
 use crate::mesh_services::{self, Known};
 use crate::networks;
+use crate::references;
 use crate::security::FetchedKeys;
 use crate::sources;
 use crate::store::{Objects, Source};
@@ -367,6 +368,13 @@ impl Lowerer {
             &mut self.parts.problems,
             &mut next,
         );
+        let same = Arc::ptr_eq(&next.routes, &self.last.routes)
+            && Arc::ptr_eq(&next.rules, &self.last.rules)
+            && Arc::ptr_eq(&next.services, &self.last.services);
+        if !same {
+            let problems = references::problems(&next);
+            self.parts.problems.insert(Topic::References, problems);
+        }
         if dirty.topics.contains(&Topic::Sources) {
             self.parts
                 .problems

@@ -11,6 +11,17 @@ fn object(kind: &str, name: &str, spec: &str) -> String {
     )
 }
 
+/// A ServiceEntry for the hosts of these tests, so that routes lead somewhere.
+fn served(hosts: &str) -> String {
+    object(
+        "ServiceEntry",
+        "served",
+        &format!(
+            "{{hosts: [{hosts}], resolution: NONE, ports: [{{number: 80, name: http, protocol: HTTP}}]}}"
+        ),
+    )
+}
+
 #[test]
 fn virtual_services() {
     for (name, spec, expected) in [
@@ -58,7 +69,7 @@ fn broken_parts_degrade_themselves() {
         "VirtualService",
         "v",
         "{hosts: ['a b', x.com], http: [{route: [{destination: {host: 'bad..host'}}, {destination: {host: x.com}}]}, {match: [{uri: {prefix: /}}]}]}",
-    );
+    ) + &served("'*.com'");
     let got = snapshot(&[("c1", &yaml)]);
     check(
         "routes",
@@ -79,13 +90,42 @@ fn broken_parts_degrade_themselves() {
 }
 
 #[test]
+fn routes_that_lead_nowhere_are_named_with_the_field() {
+    let yaml = object(
+        "VirtualService",
+        "v",
+        "{hosts: [web], http: [{route: [{destination: {host: web, subset: v1}}, {destination: {host: web, subset: v9}}], mirror: {host: ghost}}], tcp: [{route: [{destination: {host: lost.example.com}}]}]}",
+    ) + &object(
+        "DestinationRule",
+        "d",
+        "{host: web, subsets: [{name: v1, labels: {version: v1}}]}",
+    ) + &served("web.a.svc.cluster.local");
+    let got = snapshot(&[("c1", &yaml)]);
+    let fields: Vec<String> = got
+        .problems
+        .iter()
+        .map(|p| format!("{} {}", p.code, p.field))
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "IST0101 spec.http[0].mirrors[0].destination.host",
+            "IST0101 spec.http[0].route[1].destination.subset",
+            "IST0101 spec.tcp[0].route[0].destination.host",
+        ],
+        "{}",
+        problems(&got)
+    );
+}
+
+#[test]
 fn delegates() {
     let root = |http: &str| {
         object(
             "VirtualService",
             "root",
             &format!("{{hosts: [x.com], http: [{http}]}}"),
-        )
+        ) + &served("'*.com'")
     };
     let delegate = |spec: &str| object("VirtualService", "sub", spec);
     let to = "route: [{destination: {host: y.com}}]";

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hawser_model::{Proxy, Str};
 
 use crate::kind::Kind;
-use crate::source::{Resource, View, host_of};
+use crate::source::{Given, Resource, Selection, View, host_of};
 
 /// Which variant of the protocol a stream speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,8 +83,10 @@ pub struct Stream {
 struct Subscription {
     wildcard: bool,
     names: BTreeSet<Str>,
-    /// Versions that the proxy has, or will have once it accepts what is on its way.
-    has: BTreeMap<Str, u64>,
+    /// What the proxy has, or will have once it accepts what is on its way: of what is shared all that it wants,
+    shared: Arc<Selection>,
+    /// and these versions, which stand for those of the same name that are shared.
+    own: BTreeMap<Str, u64>,
     outstanding: bool,
     dirty: bool,
     /// To be sent again although unchanged: endpoints of clusters that were replaced.
@@ -120,7 +122,7 @@ impl Stream {
                 return Vec::new();
             }
         } else if !request.nonce.is_empty() && !first {
-            sub.answered(&request);
+            sub.answered(&request, self.seen);
         }
         let added = match variant {
             Variant::Delta => sub.change_names(kind, &request, first),
@@ -129,7 +131,7 @@ impl Stream {
         // A state-of-the-world proxy that asks anew on the same stream has lost what it had.
         let anew = first || (variant == Variant::StateOfTheWorld && request.nonce.is_empty());
         if anew && variant == Variant::StateOfTheWorld {
-            sub.has.clear();
+            sub.forget();
         }
         let pushes = if anew {
             self.push(kind, view, &added, true)
@@ -170,22 +172,30 @@ impl Stream {
     fn push(&mut self, kind: Kind, view: &View, added: &BTreeSet<Str>, answer: bool) -> Vec<Push> {
         let variant = self.variant;
         let Some(sub) = self.kinds.get_mut(&kind) else { return Vec::new() };
-        let found = view.source.resources(&self.proxy, kind, (!sub.wildcard).then_some(&sub.names));
+        let given = view.source.resources(&self.proxy, kind, (!sub.wildcard).then_some(&sub.names));
         sub.dirty = false;
         let again = std::mem::take(&mut sub.again);
-        let is_new = |r: &Arc<Resource>| {
-            sub.has.get(&r.name) != Some(&r.version) || again.contains(&r.name) || added.contains(&r.name)
-        };
-        let new: Vec<Arc<Resource>> = found.iter().filter(|r| is_new(r)).cloned().collect();
-        let names: BTreeSet<&Str> = found.iter().map(|r| &r.name).collect();
-        let mut removed: BTreeSet<Str> = sub.has.keys().filter(|n| !names.contains(n)).cloned().collect();
-        removed.extend(added.iter().filter(|n| !names.contains(n)).cloned());
-        for name in &removed {
-            sub.has.remove(name);
+        let mut new = Vec::new();
+        let mut removed = BTreeSet::new();
+        let mut count = sub.status.n_resources;
+        for name in sub.in_question(&given, &again, added) {
+            let had = sub.version(&name);
+            match given.get(&name).filter(|_| sub.wants(&name)) {
+                Some(resource) if had != Some(resource.version) || again.contains(&name) || added.contains(&name) => {
+                    count += usize::from(had.is_none());
+                    new.push(Arc::clone(resource));
+                }
+                None if had.is_some() || added.contains(&name) => {
+                    count -= usize::from(had.is_some()).min(count);
+                    removed.insert(name);
+                }
+                _ => {}
+            }
         }
+        sub.names_of(&new, added);
+        sub.take(&given);
+        sub.status.n_resources = if added.is_empty() { count } else { sub.count() };
         let gone = !removed.is_empty();
-        sub.has.extend(new.iter().map(|r| (r.name.clone(), r.version)));
-        sub.status.n_resources = sub.has.len();
         let full = variant == Variant::StateOfTheWorld && sub.wildcard;
         let worth_sending = !new.is_empty() || (gone && (full || variant == Variant::Delta)) || answer;
         if !worth_sending {
@@ -200,7 +210,7 @@ impl Stream {
         sub.status.sent = view.sequence;
         sub.status.nonce_sent.clone_from(&nonce);
         let replaced: Vec<Str> = if kind == Kind::Cluster { new.iter().map(|r| r.name.clone()).collect() } else { Vec::new() };
-        let resources = if full { found } else { new };
+        let resources = if full { given.all().into_values().collect() } else { new };
         let removed = if variant == Variant::Delta { removed.into_iter().collect() } else { Vec::new() };
         let mut pushes = vec![Push { kind, nonce, sequence: view.sequence, resources, removed }];
         pushes.extend(self.warm(replaced, view));
@@ -224,12 +234,63 @@ impl Stream {
 }
 
 impl Subscription {
-    fn answered(&mut self, request: &Request) {
+    fn wants(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    /// The version of a resource that the proxy has.
+    fn version(&self, name: &str) -> Option<u64> {
+        let shared = || self.wants(name).then(|| self.shared.get(name)).flatten().map(|r| r.version);
+        self.own.get(name).copied().or_else(shared)
+    }
+
+    /// Names that may differ between what the proxy has and what it is given: few, where what is shared is the same.
+    fn in_question(&self, given: &Given, again: &BTreeSet<Str>, added: &BTreeSet<Str>) -> BTreeSet<Str> {
+        let mut names: BTreeSet<Str> = given.shared.since(&self.shared).into_iter().filter(|n| self.wants(n)).collect();
+        names.extend(self.own.keys().chain(given.own.keys()).chain(again).chain(added).cloned());
+        names
+    }
+
+    /// The proxy has what it is given.
+    fn take(&mut self, given: &Given) {
+        self.shared = Arc::clone(&given.shared);
+        let wanted = given.own.iter().filter(|(n, _)| self.wants(n));
+        self.own = wanted.map(|(n, r)| (n.clone(), r.version)).collect();
+    }
+
+    /// The proxy has nothing any more.
+    fn forget(&mut self) {
+        self.shared = Arc::default();
+        self.own.clear();
+    }
+
+    /// Keeps the resources' names for those just asked for, so that a thousand proxies do not keep a thousand copies.
+    fn names_of(&mut self, resources: &[Arc<Resource>], added: &BTreeSet<Str>) {
+        for resource in resources.iter().filter(|r| added.contains(&r.name)) {
+            if self.names.remove(&resource.name) {
+                self.names.insert(Arc::clone(&resource.name));
+            }
+        }
+    }
+
+    /// How many resources the proxy has.
+    fn count(&self) -> usize {
+        let shared = if self.wildcard {
+            self.shared.resources().len()
+        } else {
+            self.names.iter().filter(|n| self.shared.get(n).is_some()).count()
+        };
+        shared + self.own.keys().filter(|n| self.shared.get(n).is_none()).count()
+    }
+
+    /// `seen` is the last view looked at: what came after the response that is answered, and did not touch this type, is
+    /// acknowledged with it.
+    fn answered(&mut self, request: &Request, seen: u64) {
         self.outstanding = false;
         match &request.error {
             None => {
                 self.status.nonce_acked.clone_from(&request.nonce);
-                self.status.acked = self.status.sent;
+                self.status.acked = if self.dirty { self.status.sent } else { seen };
                 self.status.rejected = None;
             }
             Some(error) => {
@@ -244,7 +305,7 @@ impl Subscription {
         if first {
             self.wildcard = kind.is_wildcard() && request.subscribe.is_empty();
             // Versions are numbers that we made; what is not one is of another server, and so is not what we have.
-            self.has = request.initial.iter().filter_map(|(n, v)| Some((n.clone(), u64::from_str_radix(v, 16).ok()?))).collect();
+            self.own = request.initial.iter().filter_map(|(n, v)| Some((n.clone(), u64::from_str_radix(v, 16).ok()?))).collect();
         }
         for name in &request.unsubscribe {
             if &**name == "*" {
@@ -252,7 +313,7 @@ impl Subscription {
             }
             self.names.remove(name);
             if !self.wildcard {
-                self.has.remove(name);
+                self.own.remove(name);
             }
         }
         let mut added = BTreeSet::new();
@@ -267,7 +328,10 @@ impl Subscription {
             }
         }
         if first {
-            added.retain(|n| !self.has.contains_key(n));
+            added.retain(|n| !self.own.contains_key(n));
+        }
+        if first || !request.unsubscribe.is_empty() {
+            self.status.n_resources = self.count();
         }
         added
     }
@@ -282,9 +346,12 @@ impl Subscription {
         self.wildcard |= star;
         let added = names.difference(&self.names).cloned().collect();
         if !self.wildcard {
-            self.has.retain(|n, _| names.contains(n));
+            self.own.retain(|n, _| names.contains(n));
         }
-        self.names = names;
+        if self.names != names {
+            self.names = names;
+            self.status.n_resources = self.count();
+        }
         added
     }
 

@@ -89,11 +89,14 @@ impl Lab {
         http::parse(self.sh(cluster, place, &script)?.as_bytes())
     }
 
-    /// A statistic of a pod's Envoy; zero if it has none of that name.
-    pub fn stat(&self, cluster: &str, place: &str, name: &str) -> Result<u64> {
-        let answer = self.get(cluster, place, "127.0.0.1", 15000, "/stats?usedonly")?;
-        let line = answer.body.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned));
-        line.map_or(Ok(0), |v| v.trim().parse().with_context(|| format!("{name}: {v}")))
+    /// Connections that a pod's Envoy has made to the endpoints of a cluster since it started.
+    pub fn connections(&self, cluster: &str, place: &str, name: &str) -> Result<u64> {
+        let answer = self.get(cluster, place, "127.0.0.1", 15000, "/clusters")?;
+        let count = |line: &str| {
+            let (address, count) = line.strip_prefix(name)?.strip_prefix("::")?.split_once("::cx_total::")?;
+            (!address.is_empty()).then(|| count.trim().parse::<u64>().ok())?
+        };
+        Ok(answer.body.lines().filter_map(count).sum())
     }
 
     /// A control plane's `/debug/…` as JSON.

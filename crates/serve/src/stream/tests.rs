@@ -7,20 +7,21 @@ use hawser_model::{Hostname, Proxy, Str};
 use hawser_proto::google::protobuf::{Any, Struct};
 
 use super::*;
-use crate::source::{Scope, Source};
+use crate::source::{Given, Scope, Selection, Source};
 
 /// Resources by type and name, each with its version.
 struct Table(BTreeMap<(Kind, &'static str), u64>);
 
 impl Source for Table {
-    fn resources(&self, _: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Vec<Arc<Resource>> {
+    fn resources(&self, _: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Given {
         let wanted = |name: &str| names.is_none_or(|n| n.contains(name));
         let of_kind = self.0.iter().filter(|((k, name), _)| *k == kind && wanted(name));
-        of_kind
-            .map(|((_, name), version)| {
-                Arc::new(Resource { name: (*name).into(), any: Arc::new(Any::default()), version: *version })
-            })
-            .collect()
+        let resources = of_kind.map(|((_, name), version)| {
+            let resource = Resource { name: (*name).into(), any: Arc::new(Any::default()), version: *version };
+            (resource.name.clone(), Arc::new(resource))
+        });
+        // Whether a proxy shares what it is given makes no difference to what it is sent.
+        Given { shared: Selection::after(None, resources.clone().step_by(2).collect()), own: resources.skip(1).step_by(2).collect() }
     }
 }
 
@@ -116,6 +117,17 @@ fn a_change_of_endpoints_concerns_those_who_asked_for_them() {
         assert_eq!(shown(&s.view(&own)), format!("eds#3 {A}"), "{variant:?}");
         assert_eq!(s.status()[&Cluster].acked, 3, "{variant:?}: clusters are untouched");
     }
+}
+
+#[test]
+fn what_did_not_touch_a_type_while_its_answer_was_awaited_is_acknowledged_with_it() {
+    let mut s = stream(Variant::Delta);
+    let v1 = view(1, Scope::all(), &[(Kind::Cluster, A, 1)]);
+    s.request(Kind::Cluster, ask(&[]), &v1);
+    let v2 = view(2, endpoints_of("a.b"), &[(Kind::Cluster, A, 1)]);
+    assert_eq!(shown(&s.view(&v2)), "");
+    assert_eq!(shown(&s.request(Kind::Cluster, ack("1", &[]), &v2)), "");
+    assert_eq!(s.status()[&Kind::Cluster].acked, 2);
 }
 
 #[test]
