@@ -203,7 +203,7 @@ async fn config_dump(State(monitor): State<Monitor>, Query(query): Query<BTreeMa
 /// In the form of Envoy's own `/config_dump`, so that tools that read the one can read the other.
 fn dump(view: &View, proxy: &Proxy) -> Value {
     let all = |kind: Kind| -> Vec<Value> {
-        let resources = view.source.resources(proxy, kind, None);
+        let resources = view.source.resources(proxy, kind, None).all();
         let print = |r: &Arc<hawser_serve::Resource>| match hawser_proto::json::print_any(&r.any) {
             Ok(mut value) => {
                 value["@type"] = json!(kind.url());
@@ -211,7 +211,7 @@ fn dump(view: &View, proxy: &Proxy) -> Value {
             }
             Err(error) => (r.name.clone(), json!({ "name": &*r.name, "error": error.to_string() })),
         };
-        resources.iter().map(print).map(|(_, value): (Str, Value)| value).collect()
+        resources.values().map(print).map(|(_, value): (Str, Value)| value).collect()
     };
     let wrap = |key: &str, values: Vec<Value>| -> Vec<Value> {
         let version = view.sequence.to_string();

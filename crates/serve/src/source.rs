@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hawser_model::{Hostname, Proxy, Str};
-pub use hawser_translate::Resource;
+pub use hawser_translate::{Given, Resource, Selection};
 
 use crate::kind::Kind;
 
 /// Where a stream finds resources: one snapshot's translation.
 pub trait Source: Send + Sync {
-    /// The resources of a type for a proxy: those named, or all of them. Names without a resource are left out.
-    fn resources(&self, proxy: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Vec<Arc<Resource>>;
+    /// The resources of a type for a proxy: those named at least, or all of them. Names without a resource are left out.
+    fn resources(&self, proxy: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Given;
 }
 
 /// A snapshot to serve from, and what is new in it.
@@ -49,20 +49,14 @@ pub fn host_of(cluster: &str) -> Option<&str> {
 }
 
 impl Source for hawser_translate::Translator {
-    fn resources(&self, proxy: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Vec<Arc<Resource>> {
-        let named = |all: std::collections::BTreeMap<Str, Arc<Resource>>| -> Vec<Arc<Resource>> {
-            all.into_values().filter(|r| names.is_none_or(|n| n.contains(&r.name))).collect()
-        };
-        match (kind, names) {
-            (Kind::Cluster, _) => named(self.clusters(proxy)),
-            (Kind::Listener, _) => named(self.listeners(proxy)),
-            (Kind::Endpoint, Some(names)) => self.endpoints(proxy, names).into_values().collect(),
-            (Kind::Route, Some(names)) => self.routes(proxy, names).into_values().collect(),
-            // Nobody asks for all endpoints or routes but a dump of the configuration.
-            (Kind::Endpoint, None) => self.all(proxy).endpoints.into_values().collect(),
-            (Kind::Route, None) => self.all(proxy).routes.into_values().collect(),
-            (Kind::NameTable, _) => self.names(proxy).into_iter().collect(),
-            (Kind::Secret | Kind::Extension, _) => Vec::new(),
+    fn resources(&self, proxy: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Given {
+        match kind {
+            Kind::Cluster => self.clusters(proxy),
+            Kind::Endpoint => self.endpoints(proxy, names),
+            Kind::Listener => self.listeners(proxy),
+            Kind::Route => self.routes(proxy, names),
+            Kind::NameTable => self.names(proxy),
+            Kind::Secret | Kind::Extension => Given::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod audience;
 mod authn;
 mod authz;
 mod canonical;
@@ -12,6 +13,7 @@ mod cluster;
 mod destination;
 mod endpoints;
 mod envoy_filter;
+mod give;
 mod listener;
 mod memo;
 mod names;
@@ -20,10 +22,12 @@ mod resource;
 mod route;
 mod scope;
 mod select;
+mod selection;
 mod telemetry;
 mod translator;
 mod view;
 mod wire;
 
 pub use resource::{Resource, Resources};
+pub use selection::{Given, Selection};
 pub use translator::{Translator, translate};

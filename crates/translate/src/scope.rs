@@ -1,12 +1,14 @@
 //! What a proxy sees: services, routes and rules that Sidecars, `exportTo` and precedence leave.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 
+use hawser_model::endpoint::Address;
 use hawser_model::gateway::NamespaceMatch;
-use hawser_model::route::{GatewayRef, HttpAction, VirtualService};
-use hawser_model::service::Registry;
+use hawser_model::route::{GatewayRef, HttpAction, L4Match, VirtualService};
+use hawser_model::service::{Registry, Resolution};
 use hawser_model::sidecar::{CaptureMode, EgressListener, EgressPort, OutboundPolicy, Sidecar};
-use hawser_model::traffic::DestinationRule;
+use hawser_model::traffic::{DestinationRule, TrafficPolicy};
 use hawser_model::{Hostname, Proxy, ProxyKind, Service, Shared, Snapshot, Str};
 
 use crate::destination::RuleIndex;
@@ -68,6 +70,10 @@ pub(crate) struct Scope {
     pub rules: HashMap<Hostname, Vec<Shared<DestinationRule>>>,
     pub outbound_policy: OutboundPolicy,
     pub sidecar: Option<Shared<Sidecar>>,
+    /// True if it matters who calls: rules, routes or localities ask for the caller's labels or node.
+    pub asks_who: bool,
+    /// Addresses of pods that are called one by one, each by a listener that its own sidecar does not have.
+    pub pods: HashSet<IpAddr>,
 }
 
 impl Scope {
@@ -123,12 +129,27 @@ impl Scope {
                 }
             }
         }
-        let rules = services
+        let rules: HashMap<_, _> = services
             .iter()
             .map(|(host, s)| (host.clone(), rules.of_service(&key.namespace, s)))
             .filter(|(_, r)| !r.is_empty())
             .collect();
+        let asks_who = services.values().any(service_asks_who)
+            || rules.values().flatten().any(rule_asks_who)
+            || egress.iter().flat_map(|e| &e.routes).any(route_asks_who)
+            || !snapshot.mesh.locality.failover_priority.is_empty();
+        let called_by_pod = services.values().filter(|s| s.resolution == Resolution::Passthrough);
+        let pods = called_by_pod
+            .filter_map(|s| snapshot.endpoints.get(&s.key()))
+            .flat_map(|set| set.iter())
+            .filter_map(|e| match e.address {
+                Address::Ip(ip) => Some(ip),
+                _ => None,
+            })
+            .collect();
         Self {
+            asks_who,
+            pods,
             egress,
             services,
             rules,
@@ -145,6 +166,34 @@ impl Scope {
     pub(crate) fn rule(&self, host: &Hostname, proxy: &Proxy) -> Option<Shared<DestinationRule>> {
         crate::destination::for_client(self.rules.get(host)?, &proxy.namespace, &proxy.labels)
     }
+}
+
+fn service_asks_who(service: &Shared<Service>) -> bool {
+    service.node_local || service.traffic_distribution.is_some()
+}
+
+fn rule_asks_who(rule: &Shared<DestinationRule>) -> bool {
+    let policies = rule
+        .policy
+        .iter()
+        .chain(rule.subsets.iter().filter_map(|s| s.policy.as_ref()));
+    let by_labels = |p: &TrafficPolicy| {
+        let locality = p.load_balancer.as_ref().and_then(|l| l.locality.as_ref());
+        locality.is_some_and(|l| !l.failover_priority.is_empty())
+    };
+    !rule.workload_selector.is_empty()
+        || policies
+            .flat_map(|p| std::iter::once(&**p).chain(p.ports.values()))
+            .any(by_labels)
+}
+
+/// True if some match of a VirtualService asks for the caller's labels.
+pub(crate) fn route_asks_who(route: &Shared<VirtualService>) -> bool {
+    let http = route.http.iter().flat_map(|h| &h.matches);
+    let l4 = |m: &L4Match| !m.source_labels.is_empty();
+    http.into_iter().any(|m| !m.source_labels.is_empty())
+        || route.tls.iter().flat_map(|t| &t.matches).any(l4)
+        || route.tcp.iter().flat_map(|t| &t.matches).any(l4)
 }
 
 /// Services that a namespace may see, in order of age: Kubernetes' own never lose their name to another's.

@@ -13,16 +13,18 @@ use hawser_model::{
 };
 use hawser_proto::envoy::config::cluster::v3::cluster::DiscoveryType;
 
+use crate::audience::Audiences;
 use crate::authn::NamespaceMtls;
 use crate::cluster::{self, ClusterInput, OutboundCluster, SpecialCluster};
 use crate::destination::{self, RuleIndex};
 use crate::endpoints::{self, EndpointInput, locality};
 use crate::envoy_filter::{self, Patches};
-use crate::listener::{self, ListenerSpec};
+use crate::listener::ListenerSpec;
+use crate::listener::spec::HttpShared;
 use crate::memo::{Memo, Rendered};
-use crate::names::{self, NamesInput};
+use crate::names::NamesInput;
 use crate::resource::Resources;
-use crate::route::{self, RouteInput};
+use crate::route::RouteInput;
 use crate::scope::{Scope, ScopeKey};
 use crate::view::{ClientView, NetworkView};
 
@@ -33,13 +35,14 @@ const LIMIT: usize = 200_000;
 pub struct Translator {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) rules: RuleIndex,
+    pub(crate) audiences: Audiences,
     scopes: Memo<ScopeKey, Arc<Scope>>,
     mtls: Memo<Str, Shared<NamespaceMtls>>,
-    clusters: Memo<(ClusterInput, Patches, bool), Option<Rendered>>,
+    pub(crate) clusters: Memo<(ClusterInput, Patches, bool), Option<Rendered>>,
     endpoints: Memo<EndpointInput, Rendered>,
-    listeners: Memo<(ListenerSpec, Patches, bool), Option<Rendered>>,
-    routes: Memo<(RouteInput, Patches, bool), Rendered>,
-    names: Memo<NamesInput, Rendered>,
+    pub(crate) listeners: Memo<(ListenerSpec, Patches, bool), Option<Rendered>>,
+    pub(crate) routes: Memo<(RouteInput, Patches, bool), Rendered>,
+    pub(crate) names: Memo<NamesInput, Rendered>,
 }
 
 impl std::fmt::Debug for Translator {
@@ -60,6 +63,8 @@ pub(crate) struct Session<'a> {
     /// Labels of the workload: those that the cluster knows, else those of the node.
     pub labels: Labels,
     pub patches: envoy_filter::Plan,
+    /// Logs and traces of outbound listeners, where they were found out already.
+    pub http: Option<Shared<HttpShared>>,
 }
 
 impl Session<'_> {
@@ -101,6 +106,7 @@ impl Translator {
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
         Self {
             rules: RuleIndex::new(&snapshot),
+            audiences: Audiences::default(),
             scopes: Memo::new(LIMIT),
             mtls: Memo::new(LIMIT),
             clusters: Memo::new(LIMIT),
@@ -116,6 +122,7 @@ impl Translator {
     pub fn next(previous: &Self, snapshot: Arc<Snapshot>) -> Self {
         Self {
             rules: RuleIndex::new(&snapshot),
+            audiences: previous.audiences.next(),
             // Scopes and modes depend on the snapshot itself.
             scopes: Memo::new(LIMIT),
             mtls: Memo::new(LIMIT),
@@ -150,6 +157,7 @@ impl Translator {
             }),
             view: Shared::new(ClientView::of(proxy)),
             network: Shared::new(NetworkView::of(proxy)),
+            http: None,
         }
     }
 
@@ -159,39 +167,7 @@ impl Translator {
         })
     }
 
-    /// What a proxy is given as clusters.
-    pub fn clusters(&self, proxy: &Proxy) -> BTreeMap<Str, Rendered> {
-        let session = self.session(proxy);
-        let mut inputs = self.outbound_clusters(&session);
-        inputs.extend(self.special_clusters(&session));
-        if session.is_router() {
-            inputs.extend(self.sni_clusters(&session));
-        } else {
-            inputs.extend(self.inbound_clusters(&session));
-        }
-        let patches = &session.patches.clusters;
-        let router = session.is_router();
-        let mut out: BTreeMap<Str, Rendered> = inputs
-            .into_iter()
-            .filter_map(|input| {
-                let key = (input, patches.clone(), router);
-                self.clusters.get(key, |(input, patches, router)| {
-                    let cluster = cluster::render(input)?;
-                    match patches {
-                        Some(patches) => envoy_filter::patch_cluster(&cluster, patches, *router),
-                        None => Some(cluster),
-                    }
-                })
-            })
-            .map(|resource| (resource.name.clone(), resource))
-            .collect();
-        if let Some(patches) = patches {
-            out.extend(envoy_filter::added_clusters(patches, router));
-        }
-        out
-    }
-
-    fn special_clusters(&self, session: &Session<'_>) -> Vec<ClusterInput> {
+    pub(crate) fn special_clusters(&self, session: &Session<'_>) -> Vec<ClusterInput> {
         use cluster::Which::{BlackHole, InboundPassthrough, Passthrough};
         let which: &[_] = if session.is_router() {
             &[BlackHole]
@@ -210,7 +186,7 @@ impl Translator {
             .collect()
     }
 
-    fn outbound_clusters(&self, session: &Session<'_>) -> Vec<ClusterInput> {
+    pub(crate) fn outbound_clusters(&self, session: &Session<'_>) -> Vec<ClusterInput> {
         let mut out = Vec::new();
         for service in session.scope.services.values() {
             if service.resolution == Resolution::Alias {
@@ -345,7 +321,7 @@ impl Translator {
     }
 
     /// Clusters for SNIs of `AUTO_PASSTHROUGH` servers.
-    fn sni_clusters(&self, session: &Session<'_>) -> Vec<ClusterInput> {
+    pub(crate) fn sni_clusters(&self, session: &Session<'_>) -> Vec<ClusterInput> {
         let targets = self.sni_targets(session);
         let mut seen = BTreeSet::new();
         targets
@@ -364,22 +340,7 @@ impl Translator {
             .collect()
     }
 
-    /// The endpoints of clusters, by name; names of clusters that do not exist, or have no endpoints of this kind, are
-    /// left out. Work is done for these clusters alone.
-    pub fn endpoints<S: AsRef<str>>(
-        &self,
-        proxy: &Proxy,
-        clusters: impl IntoIterator<Item = S>,
-    ) -> BTreeMap<Str, Rendered> {
-        let session = self.session(proxy);
-        clusters
-            .into_iter()
-            .filter_map(|name| self.endpoints_of(&session, name.as_ref()))
-            .map(|resource| (resource.name.clone(), resource))
-            .collect()
-    }
-
-    fn endpoints_of(&self, session: &Session<'_>, name: &str) -> Option<Rendered> {
+    pub(crate) fn endpoints_of(&self, session: &Session<'_>, name: &str) -> Option<Rendered> {
         let (parts, sni_dnat) = match name.strip_prefix("outbound_.") {
             Some(rest) => (rest.splitn(3, "_.").collect::<Vec<_>>(), true),
             None => (
@@ -415,111 +376,8 @@ impl Translator {
         })
     }
 
-    /// What a proxy is given as listeners.
-    pub fn listeners(&self, proxy: &Proxy) -> BTreeMap<Str, Rendered> {
-        let session = self.session(proxy);
-        let specs = if session.is_router() {
-            self.gateway_listeners(&session)
-        } else {
-            self.sidecar_listeners(&session)
-        };
-        let patches = &session.patches.listeners;
-        let router = session.is_router();
-        let mut out: BTreeMap<Str, Rendered> = specs
-            .into_iter()
-            .filter_map(|spec| {
-                let key = (spec, patches.clone(), router);
-                self.listeners.get(key, |(spec, patches, router)| {
-                    let listener = listener::render(spec);
-                    match patches {
-                        Some(patches) => envoy_filter::patch_listener(&listener, patches, *router),
-                        None => Some(listener),
-                    }
-                })
-            })
-            .map(|resource| (resource.name.clone(), resource))
-            .collect();
-        if let Some(patches) = patches {
-            out.extend(envoy_filter::added_listeners(patches, router));
-        }
-        out
-    }
-
-    /// The route configurations of these names; unknown names are left out.
-    pub fn routes<S: AsRef<str>>(
-        &self,
-        proxy: &Proxy,
-        names: impl IntoIterator<Item = S>,
-    ) -> BTreeMap<Str, Rendered> {
-        let session = self.session(proxy);
-        names
-            .into_iter()
-            .filter_map(|name| self.route_input(&session, name.as_ref()))
-            .map(|input| {
-                let key = (input, session.patches.routes.clone(), session.is_router());
-                self.routes.get(key, |(input, patches, router)| {
-                    let routes = route::render(input);
-                    match patches {
-                        Some(patches) => envoy_filter::patch_routes(&routes, patches, *router),
-                        None => routes,
-                    }
-                })
-            })
-            .map(|resource| (resource.name.clone(), resource))
-            .collect()
-    }
-
-    /// The name table, for sidecars.
-    pub fn names(&self, proxy: &Proxy) -> Option<Rendered> {
-        if proxy.kind != ProxyKind::Sidecar {
-            return None;
-        }
-        let session = self.session(proxy);
-        let imported: BTreeMap<_, _> = session
-            .scope
-            .egress
-            .iter()
-            .flat_map(|e| &e.services)
-            .map(|s| (s.host.clone(), s.clone()))
-            .collect();
-        let services: Vec<_> = imported.into_values().collect();
-        let headless = services
-            .iter()
-            .filter(|s| s.resolution == Resolution::Passthrough)
-            .filter_map(|s| {
-                let set = self.snapshot.endpoints.get(&s.key())?;
-                Some((s.host.clone(), set.clone()))
-            })
-            .collect();
-        let input = NamesInput {
-            services,
-            headless,
-            cluster: proxy.cluster.clone(),
-            network: proxy.network.clone(),
-            domain: self.snapshot.mesh.dns_domain.clone(),
-        };
-        Some(self.names.get(input, names::render))
-    }
-
-    /// Everything that a proxy is given: clusters and listeners, and what they refer to.
-    pub fn all(&self, proxy: &Proxy) -> Resources {
-        let clusters = self.clusters(proxy);
-        let endpoints = self.endpoints(proxy, clusters.keys());
-        let listeners = self.listeners(proxy);
-        let session = self.session(proxy);
-        let routes = self.routes(proxy, self.route_names(&session));
-        Resources {
-            clusters,
-            endpoints,
-            listeners,
-            routes,
-            names: self.names(proxy),
-            problems: self.problems(&session),
-        }
-    }
-
     /// What is wrong with the configuration as this proxy alone sees it; the snapshot has what is wrong for all.
-    fn problems(&self, session: &Session<'_>) -> Vec<Problem> {
+    pub(crate) fn problems(&self, session: &Session<'_>) -> Vec<Problem> {
         session.patches.problems.clone()
     }
 

@@ -75,18 +75,14 @@ impl Translator {
         })
     }
 
+    /// What outbound connection managers have in common.
+    pub(crate) fn outbound_http(&self, session: &Session<'_>) -> Shared<HttpShared> {
+        let known = session.http.clone();
+        known.unwrap_or_else(|| self.http_shared(session, false))
+    }
+
     fn caller(&self, session: &Session<'_>, routes: &[Shared<VirtualService>]) -> Shared<Caller> {
-        let asks = routes.iter().any(|r| {
-            r.http
-                .iter()
-                .flat_map(|h| &h.matches)
-                .any(|m| !m.source_labels.is_empty())
-                || r.tls
-                    .iter()
-                    .flat_map(|t| &t.matches)
-                    .chain(r.tcp.iter().flat_map(|t| &t.matches))
-                    .any(|m| !m.source_labels.is_empty())
-        });
+        let asks = routes.iter().any(scope::route_asks_who);
         Shared::new(Caller {
             namespace: session.proxy.namespace.clone(),
             cluster: session.proxy.cluster.clone(),

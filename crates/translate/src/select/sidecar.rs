@@ -169,12 +169,11 @@ impl Translator {
             .collect()
     }
 
-    pub(crate) fn sidecar_listeners(&self, session: &Session<'_>) -> Vec<ListenerSpec> {
-        let mut out = Vec::new();
+    /// Listeners for what the application calls: many sidecars have the same.
+    pub(crate) fn outbound_listeners(&self, session: &Session<'_>) -> Vec<ListenerSpec> {
         let proxy = session.proxy;
         let captured = proxy.interception != Interception::None;
-        let transparent = proxy.interception == Interception::Tproxy;
-        let logs = telemetry::logs_plan(&self.subject(session, false));
+        let http = self.outbound_http(session);
         let mut listeners = Listeners::default();
         let all_routes: Vec<_> = session
             .scope
@@ -191,8 +190,8 @@ impl Translator {
             policy: &session.scope.outbound_policy,
             caller: &caller,
             to: &to,
-            http: self.http_shared(session, false),
-            logs,
+            logs: http.logs.clone(),
+            http,
             no_filters: Shared::new(Vec::new()),
             endpoints: &|service| self.snapshot.endpoints.get(&service.key()).cloned(),
             rule: &|host| session.rule(host),
@@ -201,10 +200,20 @@ impl Translator {
             let bound = !captured || part.capture == CaptureMode::None;
             listeners.add(part, bound, &cx);
         }
-        out.extend(listeners.finish(&cx));
+        let mut out = listeners.finish(&cx);
         if captured {
+            let transparent = proxy.interception == Interception::Tproxy;
             out.push(outbound::capturing(&cx, transparent));
         }
+        out
+    }
+
+    /// Listeners for who calls the application.
+    pub(crate) fn inbound_listeners(&self, session: &Session<'_>) -> Vec<ListenerSpec> {
+        let mut out = Vec::new();
+        let proxy = session.proxy;
+        let captured = proxy.interception != Interception::None;
+        let transparent = proxy.interception == Interception::Tproxy;
         let (bound, ports): (Vec<_>, Vec<_>) = self
             .inbound_ports(session)
             .into_iter()
