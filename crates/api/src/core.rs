@@ -65,6 +65,7 @@ message! {
 
     pub struct ServiceStatus (slim) {
         load_balancer: LoadBalancerStatus,
+        conditions: Vec<Condition>,
     }
 
     pub struct LoadBalancerStatus (slim) {

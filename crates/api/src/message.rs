@@ -187,7 +187,7 @@ fn describe(value: &Value) -> String {
 }
 
 /// The candidate closest to `word`, if close enough to be a slip of the finger.
-pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }

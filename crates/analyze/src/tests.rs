@@ -1,0 +1,1 @@
+//! What analyzers say, as data: objects, and the lines expected of them.
