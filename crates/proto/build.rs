@@ -290,5 +290,7 @@ fn stubs(out: &Path) {
         .method(full.client_streaming().server_streaming().build())
         .method(delta.client_streaming().server_streaming().build())
         .build();
-    tonic_build::manual::Builder::new().out_dir(out).compile(&[ca, ads]);
+    tonic_build::manual::Builder::new()
+        .out_dir(out)
+        .compile(&[ca, ads]);
 }

@@ -21,6 +21,7 @@ pub(crate) const CONFIGURATION: &[Kind] = &[
     Kind::AuthorizationPolicy,
     Kind::Telemetry,
     Kind::WasmPlugin,
+    Kind::TrafficExtension,
     Kind::GatewayClass,
     Kind::K8sGateway,
     Kind::HttpRoute,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use hawser_api::{Object, Timestamp, core};
+use hawser_api::{Kind, Object, Timestamp, core};
 use hawser_model::gateway::Gateway;
 use hawser_model::route::VirtualService;
 use hawser_model::traffic::DestinationRule;
@@ -13,6 +13,7 @@ use hawser_model::{ClusterId, Problem, Shared, Snapshot, Str};
 use crate::catalogue::Catalogue;
 use crate::dirty::{Dirty, Topic};
 use crate::names;
+use crate::notes::{Notes, UNSUPPORTED};
 use crate::security::FetchedKeys;
 use crate::store::Table;
 use crate::world::World;
@@ -136,19 +137,42 @@ pub fn lower(
         keep(&mut next.filters, lowered);
         note(Topic::Filters, found);
     }
-    if stale(Topic::Wasm) {
-        let mut lowered: Vec<_> = sorted(&objects.wasm_plugins, world)
-            .iter()
-            .map(|o| filters::wasm_plugin(o))
-            .collect();
-        lowered.sort_by_key(|p| std::cmp::Reverse(p.priority));
-        keep(&mut next.wasm, lowered);
+    if stale(Topic::Inert) {
+        let mut found = Vec::new();
+        tell(&objects.wasm_plugins, cluster, Kind::WasmPlugin, &mut found);
+        tell(
+            &objects.traffic_extensions,
+            cluster,
+            Kind::TrafficExtension,
+            &mut found,
+        );
+        tell(
+            &objects.proxy_configs,
+            cluster,
+            Kind::ProxyConfig,
+            &mut found,
+        );
+        note(Topic::Inert, found);
     }
     if stale(Topic::Credentials) {
         let credentials = credentials(world);
         if *next.credentials != credentials {
             next.credentials = Arc::new(credentials);
         }
+    }
+}
+
+/// Says of each object that its kind is accepted without effect.
+fn tell<S, T>(table: &Table<S, T>, cluster: &ClusterId, kind: Kind, found: &mut Vec<Problem>) {
+    for object in table.iter() {
+        let help = match kind {
+            Kind::ProxyConfig => {
+                "use the annotation proxy.istio.io/config or MeshConfig.defaultConfig"
+            }
+            _ => "an EnvoyFilter can add the filter",
+        };
+        let message = format!("a {kind} has no effect");
+        Notes::new(found, cluster, kind, &object.meta).warn(UNSUPPORTED, "", message, help);
     }
 }
 

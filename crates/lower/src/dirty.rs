@@ -46,8 +46,8 @@ pub enum Topic {
     Telemetry,
     /// EnvoyFilters.
     Filters,
-    /// WasmPlugins.
-    Wasm,
+    /// Kinds without effect, of which users are told.
+    Inert,
     /// Names of secrets.
     Credentials,
     /// What routes refer to; follows from routes, rules and services.
@@ -74,7 +74,7 @@ impl Topic {
         Topic::Authz,
         Topic::Telemetry,
         Topic::Filters,
-        Topic::Wasm,
+        Topic::Inert,
         Topic::Credentials,
         Topic::References,
     ];
@@ -157,7 +157,7 @@ impl Dirty {
             Kind::RequestAuthentication => Some(Topic::RequestAuthn),
             Kind::AuthorizationPolicy => Some(Topic::Authz),
             Kind::Telemetry => Some(Topic::Telemetry),
-            Kind::WasmPlugin => Some(Topic::Wasm),
+            Kind::WasmPlugin | Kind::TrafficExtension | Kind::ProxyConfig => Some(Topic::Inert),
             Kind::GatewayClass
             | Kind::HttpRoute
             | Kind::GrpcRoute

@@ -1,10 +1,10 @@
 //! EnvoyFilters and WasmPlugins.
 
+use hawser_api::networking as api;
 use hawser_api::{Kind, Object, status::IstioStatus};
-use hawser_api::{extensions, networking as api};
 use hawser_model::filter::{
     ApplyTo, ClusterTarget, Context, EnvoyFilter, FilterClass, ListenerTarget, Operation, Patch,
-    RouteTarget, Target, WasmPlugin,
+    RouteTarget, Target,
 };
 use hawser_model::{ClusterId, Problem, Selector, Str};
 
@@ -177,28 +177,5 @@ fn route(m: &api::RouteConfigurationMatch) -> RouteTarget {
             api::RouteAction::Any => Str::default(),
             other => other.as_str().into(),
         },
-    }
-}
-
-/// Lowers one WasmPlugin.
-pub fn wasm_plugin(object: &Object<extensions::WasmPlugin, IstioStatus>) -> WasmPlugin {
-    let spec = &object.spec;
-    WasmPlugin {
-        meta: names::meta(&object.meta),
-        selector: selector(
-            spec.selector.as_ref(),
-            spec.target_ref.as_ref(),
-            &spec.target_refs,
-        ),
-        url: spec.url.as_str().into(),
-        sha256: spec.sha256.as_str().into(),
-        config: json(&spec.plugin_config),
-        plugin_name: spec.plugin_name.as_str().into(),
-        phase: match spec.phase {
-            extensions::PluginPhase::Unspecified => Str::default(),
-            other => other.as_str().into(),
-        },
-        priority: spec.priority.unwrap_or(0),
-        fail_open: spec.fail_strategy == extensions::FailStrategy::Open,
     }
 }

@@ -103,7 +103,6 @@ impl Lowerer {
             authz: Arc::default(),
             telemetry: Arc::default(),
             filters: Arc::default(),
-            wasm: Arc::default(),
             credentials: Arc::default(),
             problems: Arc::default(),
         };

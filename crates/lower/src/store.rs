@@ -113,6 +113,8 @@ objects! {
     authorization_policies: AuthorizationPolicy(security::AuthorizationPolicy, status::IstioStatus);
     telemetries: Telemetry(telemetry::Telemetry, status::IstioStatus);
     wasm_plugins: WasmPlugin(extensions::WasmPlugin, status::IstioStatus);
+    traffic_extensions: TrafficExtension(extensions::TrafficExtension, status::IstioStatus);
+    proxy_configs: ProxyConfig(networking::ProxyConfig, status::IstioStatus);
     gateway_classes: GatewayClass(gw::GatewayClassSpec, gw::GatewayClassStatus);
     k8s_gateways: K8sGateway(gw::GatewaySpec, gw::GatewayStatus);
     http_routes: HttpRoute(gw::HttpRouteSpec, gw::RouteStatus);

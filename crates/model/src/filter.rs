@@ -1,4 +1,4 @@
-//! EnvoyFilters, WasmPlugins: patches to what was generated.
+//! EnvoyFilters: patches to what was generated.
 
 use crate::meta::{Meta, Selector};
 use crate::name::Str;
@@ -161,27 +161,4 @@ pub struct ClusterTarget {
     pub subset: Str,
     /// Full name.
     pub name: Str,
-}
-
-/// A WasmPlugin.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct WasmPlugin {
-    /// Place and age.
-    pub meta: Meta,
-    /// Which workloads.
-    pub selector: Selector,
-    /// Where the module is (`oci://`, `https://`, `file://`).
-    pub url: Str,
-    /// SHA-256 of the module; empty is unchecked.
-    pub sha256: Str,
-    /// The JSON text of the plugin's configuration.
-    pub config: Str,
-    /// Name of the plugin within a shared VM.
-    pub plugin_name: Str,
-    /// `AUTHN`, `AUTHZ`, `STATS` or empty.
-    pub phase: Str,
-    /// Order in its phase: higher first.
-    pub priority: i32,
-    /// Let requests through where it fails.
-    pub fail_open: bool,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::authn::{PeerAuthentication, RequestAuthentication};
 use crate::authz::AuthorizationPolicy;
 use crate::endpoint::{EndpointSet, Locality};
-use crate::filter::{EnvoyFilter, WasmPlugin};
+use crate::filter::EnvoyFilter;
 use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::labels::Labels;
@@ -58,8 +58,6 @@ pub struct Snapshot {
     pub telemetry: Arc<Vec<Shared<Telemetry>>>,
     /// EnvoyFilters, in order of application.
     pub filters: Arc<Vec<Shared<EnvoyFilter>>>,
-    /// WasmPlugins, in order of application.
-    pub wasm: Arc<Vec<Shared<WasmPlugin>>>,
     /// Secrets of gateways that exist, as `cluster`, `namespace/name`: references to others are Problems.
     pub credentials: Arc<BTreeMap<ClusterId, BTreeSet<Str>>>,
     /// What is wrong with the configuration, in order.
@@ -192,7 +190,6 @@ impl Snapshot {
             && Arc::ptr_eq(&self.authz, &earlier.authz)
             && Arc::ptr_eq(&self.telemetry, &earlier.telemetry)
             && Arc::ptr_eq(&self.filters, &earlier.filters)
-            && Arc::ptr_eq(&self.wasm, &earlier.wasm)
             && Arc::ptr_eq(&self.credentials, &earlier.credentials);
         Changes {
             configuration: !same,

@@ -73,5 +73,8 @@ pub struct DeltaResource {
 #[cfg(feature = "grpc")]
 pub mod service {
     #![allow(clippy::all, missing_docs)]
-    include!(concat!(env!("OUT_DIR"), "/envoy.service.discovery.v3.AggregatedDiscoveryService.rs"));
+    include!(concat!(
+        env!("OUT_DIR"),
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService.rs"
+    ));
 }

@@ -97,13 +97,19 @@ pub fn print_dynamic(message: &DynamicMessage) -> Result<Value, JsonError> {
 /// Doubles without a fraction print as other protobuf libraries print them: `20`, not `20.0`.
 fn whole_numbers(value: Value) -> Value {
     match value {
-        Value::Number(n) => match n.as_f64().filter(|f| n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15) {
+        Value::Number(n) => match n
+            .as_f64()
+            .filter(|f| n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15)
+        {
             // Exact: below 2^53 and without a fraction.
             Some(whole) => Value::from(whole as i64),
             None => Value::Number(n),
         },
         Value::Array(list) => list.into_iter().map(whole_numbers).collect(),
-        Value::Object(map) => map.into_iter().map(|(k, v)| (k, whole_numbers(v))).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(k, v)| (k, whole_numbers(v)))
+            .collect(),
         other => other,
     }
 }

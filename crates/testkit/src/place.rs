@@ -20,7 +20,12 @@ pub fn envoy() -> Result<PathBuf> {
     let fetched = root().join(".cache/envoy/envoy");
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&on_path).map(|d| d.join("envoy"));
-    match given.into_iter().chain([fetched]).chain(on_path).find(|p| p.is_file()) {
+    match given
+        .into_iter()
+        .chain([fetched])
+        .chain(on_path)
+        .find(|p| p.is_file())
+    {
         Some(path) => Ok(path),
         None => bail!("no Envoy found: run scripts/fetch-envoy, or set HAWSER_ENVOY"),
     }

@@ -12,11 +12,17 @@ pub type Step<T> = (&'static str, fn(&mut T) -> Result<()>);
 /// ones from running: they say whether it was that one thing, or everything. A word on the command line selects the steps
 /// whose names contain it.
 pub fn run<T>(shared: &mut T, steps: &[Step<T>]) -> ExitCode {
-    let filter: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let filter: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
     let wanted = |name: &str| filter.is_empty() || filter.iter().any(|f| name.contains(f));
     let (mut passed, mut failed) = (0, Vec::new());
     let began = Instant::now();
-    println!("\nrunning {} steps", steps.iter().filter(|(n, _)| wanted(n)).count());
+    println!(
+        "\nrunning {} steps",
+        steps.iter().filter(|(n, _)| wanted(n)).count()
+    );
     for (name, step) in steps.iter().filter(|(n, _)| wanted(n)) {
         let at = Instant::now();
         match step(shared) {
@@ -25,7 +31,10 @@ pub fn run<T>(shared: &mut T, steps: &[Step<T>]) -> ExitCode {
                 println!("test {name} ... ok ({:.1} s)", at.elapsed().as_secs_f64());
             }
             Err(error) => {
-                println!("test {name} ... FAILED ({:.1} s)\n    {error:#}", at.elapsed().as_secs_f64());
+                println!(
+                    "test {name} ... FAILED ({:.1} s)\n    {error:#}",
+                    at.elapsed().as_secs_f64()
+                );
                 failed.push(*name);
             }
         }
@@ -36,5 +45,9 @@ pub fn run<T>(shared: &mut T, steps: &[Step<T>]) -> ExitCode {
         failed.len(),
         began.elapsed().as_secs_f64()
     );
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -11,7 +11,8 @@ pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result
         match attempt() {
             Ok(value) => return Ok(value),
             Err(error) if began.elapsed() >= limit => {
-                return Err(error).with_context(|| format!("{what}: not within {} s", limit.as_secs()));
+                return Err(error)
+                    .with_context(|| format!("{what}: not within {} s", limit.as_secs()));
             }
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
