@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod analyze;
 mod ca;
+mod files;
 mod manifest;
 mod service_dns;
 mod translate;
@@ -33,6 +35,7 @@ struct Cli {
 enum Command {
     /// Clusters on this machine: start, stop, look into them.
     Lab(hawser_lab::LabArgs),
+    Analyze(analyze::AnalyzeArgs),
     Validate(validate::ValidateArgs),
     Translate(translate::TranslateArgs),
     Ca(ca::CaArgs),
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match command {
+        Command::Analyze(args) => block_on(analyze::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Translate(args) => translate::run(&args),
         Command::Ca(args) => ca::run(&args).map(done),

@@ -1,20 +1,18 @@
 //! `hawser validate`: whether objects are what Istio and a cluster with its CRDs would accept, and if not, where and why.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use hawser_api::ParseError;
 use hawser_api::manifest::{self, Doc, MAX_BYTES, Position};
 use hawser_api::validate::{Finding, Severity, check_document};
 use serde_json::{Value, json};
 
-mod envoy_patch;
+use crate::files;
 
-/// The deepest folder that is looked into.
-const MAX_FOLDERS: usize = 16;
+pub(crate) mod envoy_patch;
 
 /// Check Istio's objects in files, without a cluster: exit status 0 valid, 1 not, 2 wrong use.
 #[derive(clap::Args, Debug)]
@@ -57,7 +55,7 @@ struct Located {
 }
 
 /// Our code for what is no object, or of a kind that Istio does not have.
-const NOT_AN_OBJECT: &str = "HAW0001";
+const NOT_AN_OBJECT: &str = hawser_analyze::UNREADABLE.id;
 
 /// Prints what is wrong; the exit status says whether anything is.
 pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
@@ -69,7 +67,7 @@ pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
     let mut found = Vec::new();
     let mut checked: BTreeMap<String, usize> = BTreeMap::new();
     for input in inputs {
-        let contents = match read(input) {
+        let contents = match files::read(input, true) {
             Ok(contents) => contents,
             Err(error) => {
                 eprintln!("hawser: {error:#}");
@@ -90,54 +88,6 @@ pub fn run(args: &ValidateArgs) -> Result<ExitCode> {
     }
     let refused = found.iter().any(|f| f.severity == Severity::Error);
     Ok(ExitCode::from(u8::from(refused)))
-}
-
-/// The contents of a file, of standard input, or of all YAML and JSON files of a folder, by name.
-fn read(input: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    if input == Path::new("-") {
-        return Ok(vec![("<stdin>".to_owned(), read_all(std::io::stdin().lock(), "standard input")?)]);
-    }
-    let mut files = Vec::new();
-    if input.is_dir() {
-        list(input, 0, &mut files)?;
-        files.sort();
-    } else {
-        files.push(input.to_owned());
-    }
-    files
-        .into_iter()
-        .map(|file| {
-            let name = file.display().to_string();
-            let reader = std::fs::File::open(&file).with_context(|| format!("opening {name}"))?;
-            Ok((name.clone(), read_all(reader, &name)?))
-        })
-        .collect()
-}
-
-fn read_all(reader: impl Read, name: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // One byte more than is allowed, so that the reader of manifests says what is wrong.
-    let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    reader.take(limit).read_to_end(&mut bytes).with_context(|| format!("reading {name}"))?;
-    Ok(bytes)
-}
-
-fn list(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-    if depth > MAX_FOLDERS {
-        bail!("{}: more than {MAX_FOLDERS} folders deep", dir.display());
-    }
-    for entry in std::fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
-        let entry = entry.with_context(|| format!("listing {}", dir.display()))?;
-        let path = entry.path();
-        let kind = entry.file_type().with_context(|| format!("looking at {}", path.display()))?;
-        let manifest = path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
-        if kind.is_dir() {
-            list(&path, depth + 1, files)?;
-        } else if manifest {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// Checks one file; gives the number of Istio's objects in it.
@@ -183,7 +133,7 @@ fn check_doc(doc: &Doc, namespace: &str, found: &mut Vec<Located>) -> bool {
 }
 
 /// Whether an `apiVersion` is one that must be known here.
-fn is_ours(api_version: &str) -> bool {
+pub(crate) fn is_ours(api_version: &str) -> bool {
     api_version.split_once('/').is_some_and(|(group, _)| group.ends_with(".istio.io"))
 }
 
