@@ -1,16 +1,15 @@
 //! The role `control-plane`: everything put together.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
-use hawser_api::mesh::{MeshConfig, MeshNetworks};
+use hawser_api::message::Field;
 use hawser_api::{Change, SourceId};
-use hawser_ca::Authority;
 use hawser_inject::settings::Settings;
-use hawser_kube::{Client, Event, Resource, Selection};
+use hawser_kube::Client;
+use hawser_kube::lease::{Candidate, campaign};
 use hawser_model::ClusterId;
 use hawser_proto::ads::service::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use hawser_proto::istio::ca::service::istio_certificate_service_server::IstioCertificateServiceServer;
@@ -19,20 +18,22 @@ use hawser_serve::auth::Authenticator;
 use hawser_serve::ca_service::CaService;
 use hawser_serve::metrics::Metrics;
 use hawser_serve::{Board, View, server};
-use rustls::ServerConfig;
+use ipnet::IpNet;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::certificates::Certificates;
+use crate::jwks::Fetcher;
+use crate::mesh::{self, Mesh};
 use crate::reviewer::ClusterReviewer;
+use crate::wants::Wants;
 use crate::writer::{Input, Published, Writer};
-use crate::settings::{self, Read};
-use crate::{authority, debug, feed, kinds, listen, roots, webhook};
+use crate::{addresses, authority, credentials, debug, feed, jwks, kinds, listen, refresh, roots, settings, statuses, webhook};
 
 /// Names under which proxies and API servers call a control plane.
-const SERVICE: &str = "istiod";
-const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "ConfigMap", "configmaps");
+pub(crate) const SERVICE: &str = "istiod";
 
 /// Run a control plane: discovery, certificates and injection for one cluster.
 #[derive(clap::Args, Debug, Clone)]
@@ -55,6 +56,21 @@ pub struct ControlPlaneArgs {
     /// Network of the cluster's pods, where the mesh has several.
     #[arg(long, env = "NETWORK", default_value = "")]
     pub network: String,
+    /// Name of this replica, by which the lease names it; made up where nobody says.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
+    /// Where the images of injected containers come from.
+    #[arg(long, env = "HUB", default_value = "hawser")]
+    pub hub: String,
+    /// The tag of those images.
+    #[arg(long, env = "TAG", default_value = env!("CARGO_PKG_VERSION"))]
+    pub tag: String,
+    /// Name of the mesh, unless MeshConfig's defaultConfig has one.
+    #[arg(long, env = "MESH_ID", default_value = "")]
+    pub mesh_id: String,
+    /// Networks that token keys are never fetched from, such as 169.254.0.0/16.
+    #[arg(long, env = "BLOCKED_CIDRS_IN_JWKS_URIS", value_name = "CIDR", value_delimiter = ',')]
+    pub blocked_cidrs_in_jwks_uris: Vec<IpNet>,
     /// DNS domain of the cluster.
     #[arg(long, default_value = "cluster.local")]
     pub domain: String,
@@ -88,14 +104,15 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     if client.is_insecure() {
         tracing::warn!("the kubeconfig says insecure-skip-tls-verify: anyone on the way can read and change what this cluster says");
     }
-    let mesh = read_file(args.mesh_config.as_deref(), settings::mesh_config)?;
-    let networks = read_file(args.mesh_networks.as_deref(), settings::mesh_networks)?;
-    let fixed = mesh.is_some() || networks.is_some();
-    let (mesh, networks) = match fixed {
-        true => (mesh.unwrap_or_default(), networks.unwrap_or_default()),
-        false => mesh_of_cluster(&client, &args.namespace).await?,
+    let config = mesh::read_file(args.mesh_config.as_deref(), settings::mesh_config)?;
+    let networks = mesh::read_file(args.mesh_networks.as_deref(), settings::mesh_networks)?;
+    let fixed = config.is_some() || networks.is_some();
+    let first = match fixed {
+        true => Mesh { config: config.unwrap_or_default(), networks: networks.unwrap_or_default() },
+        false => mesh::of_cluster(&client, &args.namespace).await?,
     };
-    let trust_domain = mesh.trust_domain().to_owned();
+    let trust_domain = first.config.trust_domain().to_owned();
+    let (meshes, mesh) = watch::channel(first);
 
     let first = authority::first(&client, &args.namespace, &trust_domain).await?;
     tracing::info!(until = %first.validity().until, "authority loaded");
@@ -104,23 +121,29 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
 
     let (inputs, inbox) = mpsc::channel(1024);
     let (published, views) = publications();
+    let (wants_sender, wants) = watch::channel(Arc::<Wants>::default());
     let source = SourceId::new(args.cluster_id.as_str());
     let kinds: Vec<_> = kinds::CONFIGURATION.iter().chain(kinds::WORKLOADS).copied().collect();
     let writer = Writer::new(ClusterId::new(&args.cluster_id), &source, &kinds);
+    let (injection_sender, injection) = watch::channel(Arc::new(injection(&args, &mesh.borrow())));
     // The mesh's settings come first, so that nothing is lowered under others.
-    let settings = Input::Mesh(Box::new(mesh), Box::new(networks));
-    inputs.send(settings).await.context("the writer stopped")?;
+    inputs.send(Input::Mesh(Box::new(mesh.borrow().clone()))).await.context("the writer stopped")?;
     feed::follow(&client, &source, &kinds, &changes_into(inputs.clone()), &drain);
     if !fixed {
-        tokio::spawn(follow_mesh(client.clone(), args.namespace.clone(), inputs.clone(), drain.clone()));
+        tokio::spawn(mesh::follow(client.clone(), args.namespace.clone(), meshes, drain.clone()));
+        tokio::spawn(pass_on(mesh, args.clone(), inputs.clone(), injection_sender));
     }
 
     let mut registry = prometheus_client::registry::Registry::default();
     let metrics = Metrics::new(&mut registry);
+    let fetcher = Fetcher::new(args.blocked_cidrs_in_jwks_uris.clone(), &mut registry)?;
+    see_to(&client, &args, fetcher, &wants, &inputs, &drain);
     let board = Board::start();
     let reviewer = Arc::new(ClusterReviewer::new(client.clone()));
     let authenticator = Authenticator::new(reviewer.clone(), trust_domain.as_str().into());
-    let ads = Ads::new(views, authenticator.clone(), board.clone(), metrics.clone(), drain.clone());
+    let (demands, demanded) = mpsc::unbounded_channel();
+    tokio::spawn(credentials::keep(client.clone(), demanded, published.subscribe(), inputs.clone(), drain.clone()));
+    let ads = Ads::new(views, authenticator.clone(), (board.clone(), demands), metrics.clone(), drain.clone());
     let ca = CaService::new(authority_now.clone(), authenticator, metrics);
     let discovery = AggregatedDiscoveryServiceServer::new(ads);
     let open_routes = Routes::new(discovery.clone());
@@ -133,15 +156,6 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
         reviewer,
         system_namespace: args.namespace.as_str().into(),
     };
-    let injection = Settings {
-        system_namespace: args.namespace.clone(),
-        discovery_address: format!("{SERVICE}.{}.svc:15012", args.namespace),
-        cluster_id: args.cluster_id.clone(),
-        network: args.network.clone(),
-        trust_domain,
-        cluster_domain: args.domain.clone(),
-        ..Settings::default()
-    };
 
     let open = listen::bind(args.grpc_addr, "discovery, plaintext,").await?;
     let secure = listen::bind(args.secure_grpc_addr, "discovery and certificates").await?;
@@ -150,8 +164,8 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
 
     tokio::spawn(authority::follow(client.clone(), args.namespace.clone(), authority, drain.clone()));
     tokio::spawn(roots::distribute(client.clone(), authority_now.clone(), drain.clone()));
-    tokio::spawn(webhook::keep_bundles(client, args.namespace.clone(), authority_now, drain.clone()));
-    tokio::spawn(webhook::serve(webhooks, webhook::router(Arc::new(injection)), certificates.webhook.clone(), drain.clone()));
+    tokio::spawn(webhook::keep_bundles(client, args.namespace.clone(), authority_now, published.subscribe(), drain.clone()));
+    tokio::spawn(webhook::serve(webhooks, webhook::router(injection), certificates.webhook.clone(), drain.clone()));
     let router = debug::router(monitor).into_make_service_with_connect_info::<SocketAddr>();
     let stop = drain.clone();
     tokio::spawn(async move {
@@ -163,10 +177,74 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     let open_server = tokio::spawn(server::plaintext(open, open_routes, drain.clone()));
     let secure_server = tokio::spawn(server::tls(secure, secure_routes, certificates.discovery.clone(), drain.clone()));
     tokio::spawn(certificates.keep(drain.clone()));
-    writer.run(inbox, published, drain).await;
+    writer.run(inbox, (published, wants_sender), drain).await;
     open_server.await.context("plaintext server")?;
     secure_server.await.context("secure server")?;
     Ok(())
+}
+
+/// Starts the tasks that see to what the mesh wants of the world outside.
+fn see_to(
+    client: &Client,
+    args: &ControlPlaneArgs,
+    fetcher: Fetcher,
+    wants: &watch::Receiver<Arc<Wants>>,
+    inputs: &mpsc::Sender<Input>,
+    drain: &CancellationToken,
+) {
+    let fetch = move |uri: String| {
+        let fetcher = fetcher.clone();
+        async move { fetcher.fetch(&uri).await.map_err(|e| e.to_string()) }
+    };
+    let keys = (inputs.clone(), Input::Keys);
+    tokio::spawn(refresh::keep(wants.clone(), |w| &w.keys, jwks::schedule(), fetch, keys, drain.clone()));
+    let ips = (inputs.clone(), addresses::input);
+    tokio::spawn(refresh::keep(wants.clone(), |w| &w.names, addresses::schedule(), addresses::resolve, ips, drain.clone()));
+
+    let replica = args.pod_name.clone().unwrap_or_else(|| format!("{SERVICE}-{}", uuid::Uuid::new_v4()));
+    let candidate = Candidate::new(args.namespace.as_str(), statuses::LEASE, replica);
+    let (elected, leading) = watch::channel(false);
+    tokio::spawn(campaign(client.clone(), candidate, elected, drain.clone()));
+    tokio::spawn(statuses::write(client.clone(), wants.clone(), leading, drain.clone()));
+}
+
+/// What pods are injected with.
+fn injection(args: &ControlPlaneArgs, mesh: &Mesh) -> Settings {
+    let defaults = mesh.config.default_config.as_ref().map(Field::write);
+    let proxy_config = match defaults {
+        Some(Value::Object(fields)) => fields,
+        _ => Default::default(),
+    };
+    let text = |key: &str| proxy_config.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+    Settings {
+        system_namespace: args.namespace.clone(),
+        discovery_address: text("discoveryAddress").unwrap_or_else(|| format!("{SERVICE}.{}.svc:15012", args.namespace)),
+        cluster_id: args.cluster_id.clone(),
+        network: args.network.clone(),
+        mesh_id: text("meshId").unwrap_or_else(|| args.mesh_id.clone()),
+        trust_domain: mesh.config.trust_domain().to_owned(),
+        cluster_domain: args.domain.clone(),
+        init_image: format!("{}/init:{}", args.hub, args.tag),
+        proxy_image: format!("{}/proxyv2:{}", args.hub, args.tag),
+        proxy_config,
+        ..Settings::default()
+    }
+}
+
+/// Tells the writer and the injector of new settings.
+async fn pass_on(
+    mut mesh: watch::Receiver<Mesh>,
+    args: ControlPlaneArgs,
+    inputs: mpsc::Sender<Input>,
+    injector: watch::Sender<Arc<Settings>>,
+) {
+    while mesh.changed().await.is_ok() {
+        let mesh = mesh.borrow_and_update().clone();
+        injector.send_replace(Arc::new(injection(&args, &mesh)));
+        if inputs.send(Input::Mesh(Box::new(mesh))).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Changes of watches as inputs of the writer.
@@ -193,117 +271,4 @@ fn publications() -> (watch::Sender<Option<Published>>, watch::Receiver<Option<V
         }
     });
     (published, receiver)
-}
-
-fn read_file<T>(path: Option<&Path>, read: impl Fn(&str, &str) -> Result<Read<T>, String>) -> Result<Option<T>> {
-    let Some(path) = path else { return Ok(None) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let read = read(&path.display().to_string(), &text).map_err(anyhow::Error::msg)?;
-    read.warnings.iter().for_each(|w| tracing::warn!("{w}"));
-    Ok(Some(read.settings))
-}
-
-async fn mesh_of_cluster(client: &Client, namespace: &str) -> Result<(MeshConfig, MeshNetworks)> {
-    match client.get(&CONFIG_MAPS, Some(namespace), "istio").await {
-        Ok(map) => mesh_of(&map).map_err(|e| anyhow::anyhow!("configmap {namespace}/istio is refused: {e}")),
-        Err(hawser_kube::Error::NotFound(_)) => Ok(Default::default()),
-        Err(error) => Err(error).with_context(|| format!("reading configmap {namespace}/istio")),
-    }
-}
-
-fn mesh_of(map: &Value) -> Result<(MeshConfig, MeshNetworks), String> {
-    let text = |key: &str| map["data"][key].as_str().unwrap_or_default();
-    let config = settings::mesh_config("mesh", text("mesh"))?;
-    let networks = settings::mesh_networks("meshNetworks", text("meshNetworks"))?;
-    config.warnings.iter().chain(&networks.warnings).for_each(|w| tracing::warn!("configmap istio: {w}"));
-    Ok((config.settings, networks.settings))
-}
-
-/// Follows ConfigMap `istio`; what cannot be read is reported, and the settings before it stay.
-async fn follow_mesh(client: Client, namespace: String, inputs: mpsc::Sender<Input>, drain: CancellationToken) {
-    let selection = Selection::in_namespace(namespace.as_str()).fields("metadata.name=istio");
-    let mut events = hawser_kube::watch(&client, CONFIG_MAPS, selection);
-    loop {
-        let event = tokio::select! {
-            () = drain.cancelled() => return,
-            event = events.next() => event,
-        };
-        let map = match event {
-            None => return,
-            Some(Event::Reset { objects, .. }) => objects.into_iter().next(),
-            Some(Event::Apply { object, .. }) => Some(object),
-            Some(_) => None,
-        };
-        match map.as_ref().map(mesh_of) {
-            None => {}
-            Some(Ok((config, networks))) => {
-                if inputs.send(Input::Mesh(Box::new(config), Box::new(networks))).await.is_err() {
-                    return;
-                }
-            }
-            Some(Err(error)) => tracing::error!("configmap {namespace}/istio is refused, the settings before it stay: {error}"),
-        }
-    }
-}
-
-/// The control plane's own certificates, for proxies and for the API server; renewed before they end and whenever the
-/// authority changes.
-struct Certificates {
-    names: Vec<String>,
-    authority: watch::Receiver<Arc<Authority>>,
-    discovery: watch::Receiver<Arc<ServerConfig>>,
-    webhook: watch::Receiver<Arc<ServerConfig>>,
-    senders: (watch::Sender<Arc<ServerConfig>>, watch::Sender<Arc<ServerConfig>>),
-}
-
-/// How often to look whether the certificates are near their end.
-const RENEWAL: std::time::Duration = std::time::Duration::from_secs(12 * 3600);
-
-impl Certificates {
-    fn new(namespace: &str, domain: &str, mut authority: watch::Receiver<Arc<Authority>>) -> Result<Self> {
-        let names = vec![
-            format!("{SERVICE}.{namespace}.svc"),
-            format!("{SERVICE}.{namespace}"),
-            format!("{SERVICE}.{namespace}.svc.{domain}"),
-            format!("istio-pilot.{namespace}.svc"),
-            SERVICE.to_owned(),
-            "localhost".to_owned(),
-        ];
-        let (discovery, webhook) = Self::make(&names, &authority.borrow_and_update())?;
-        let (discovery_sender, discovery) = watch::channel(Arc::new(discovery));
-        let (webhook_sender, webhook) = watch::channel(Arc::new(webhook));
-        Ok(Self { names, authority, discovery, webhook, senders: (discovery_sender, webhook_sender) })
-    }
-
-    fn make(names: &[String], authority: &Authority) -> Result<(ServerConfig, ServerConfig)> {
-        let key = rcgen::KeyPair::generate().context("generating a key")?;
-        let serial = uuid::Uuid::new_v4().as_u128();
-        let issued = authority.server(&key, names, time::OffsetDateTime::now_utc(), serial)?;
-        let key_pem = key.serialize_pem();
-        let discovery = server::tls_config(&issued.pem, &key_pem, authority.roots())?;
-        let webhook = webhook::tls_config(&issued.pem, &key_pem)?;
-        Ok((discovery, webhook))
-    }
-
-    async fn keep(mut self, drain: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = drain.cancelled() => return,
-                changed = self.authority.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                }
-                () = tokio::time::sleep(RENEWAL) => {}
-            }
-            let authority = Arc::clone(&self.authority.borrow_and_update());
-            match Self::make(&self.names, &authority) {
-                Ok((discovery, webhook)) => {
-                    self.senders.0.send_replace(Arc::new(discovery));
-                    self.senders.1.send_replace(Arc::new(webhook));
-                }
-                Err(error) => tracing::error!("the certificates before stay: {error:#}"),
-            }
-        }
-    }
 }

@@ -24,6 +24,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::writer::Published;
+
 const MUTATING: Resource = Resource::cluster_wide(
     "admissionregistration.k8s.io",
     "v1",
@@ -40,7 +42,7 @@ const VALIDATING: Resource = Resource::cluster_wide(
 const CONNECTION: Duration = Duration::from_secs(60);
 
 /// The paths `/inject…` and `/validate…`.
-pub fn router(settings: Arc<Settings>) -> Router {
+pub fn router(settings: watch::Receiver<Arc<Settings>>) -> Router {
     let limit = DefaultBodyLimit::max(hawser_inject::review::REVIEW_LIMIT);
     Router::new()
         .route("/inject", post(inject))
@@ -50,7 +52,8 @@ pub fn router(settings: Arc<Settings>) -> Router {
         .with_state(settings)
 }
 
-async fn inject(State(settings): State<Arc<Settings>>, uri: Uri, body: Bytes) -> impl IntoResponse {
+async fn inject(State(settings): State<watch::Receiver<Arc<Settings>>>, uri: Uri, body: Bytes) -> impl IntoResponse {
+    let settings = Arc::clone(&settings.borrow());
     let settings = settings_for_path(&settings, uri.path());
     match hawser_inject::review::review_bytes(&body, &settings) {
         Ok(answer) => (StatusCode::OK, [("content-type", "application/json")], answer),
@@ -113,13 +116,17 @@ pub fn tls_config(chain_pem: &str, key_pem: &str) -> Result<ServerConfig, hawser
     Ok(config)
 }
 
-/// Keeps the `caBundle` of this revision's webhook configurations equal to the roots, until told to stop.
+/// Keeps this revision's webhook configurations as they should be, until told to stop: their `caBundle` equal to the roots,
+/// and, once something is published, validation a must. Until then objects are let through unchecked, so that a mesh can be
+/// installed by what it would itself have to check (Istio's controller patches `failurePolicy` in the same way).
 pub async fn keep_bundles(
     client: Client,
     namespace: String,
     mut authority: watch::Receiver<Arc<Authority>>,
+    mut published: watch::Receiver<Option<Published>>,
     drain: CancellationToken,
 ) {
+    let mut ready = false;
     let mut mutating = hawser_kube::watch(&client, MUTATING, Selection::all());
     let mut validating = hawser_kube::watch(&client, VALIDATING, Selection::all());
     let mut known: std::collections::BTreeMap<(bool, String), Value> = std::collections::BTreeMap::new();
@@ -128,6 +135,13 @@ pub async fn keep_bundles(
             () = drain.cancelled() => return,
             changed = authority.changed() => match changed {
                 Ok(()) => (None, true),
+                Err(_) => return,
+            },
+            now = published.wait_for(Option::is_some), if !ready => match now {
+                Ok(_) => {
+                    ready = true;
+                    (None, true)
+                }
                 Err(_) => return,
             },
             event = mutating.next() => (event, true),
@@ -145,7 +159,7 @@ pub async fn keep_bundles(
         }
         let bundle = STANDARD.encode(authority.borrow_and_update().roots());
         for ((is_mutating, name), object) in &known {
-            let Some(patched) = with_bundle(object, &namespace, &bundle) else { continue };
+            let Some(patched) = complete(object, &namespace, &bundle, ready && !is_mutating) else { continue };
             let resource = if *is_mutating { MUTATING } else { VALIDATING };
             match client.replace(&resource, &patched).await {
                 // The new object comes back by the watch.
@@ -156,36 +170,44 @@ pub async fn keep_bundles(
     }
 }
 
-/// The configuration with our bundle, if it is one of ours and has another: those whose webhooks call a service of our
-/// namespace.
-fn with_bundle(object: &Value, namespace: &str, bundle: &str) -> Option<Value> {
+/// The configuration with our bundle, if it is one of ours (its webhooks call a service of our namespace) and is not so
+/// already; with `must`, nothing passes that its webhooks cannot be asked about.
+fn complete(object: &Value, namespace: &str, bundle: &str, must: bool) -> Option<Value> {
     let mut patched = object.clone();
-    let mut changed = false;
     for webhook in patched["webhooks"].as_array_mut()? {
-        let config = &mut webhook["clientConfig"];
+        let config = &webhook["clientConfig"];
         let service = config["service"]["name"].as_str().unwrap_or_default();
-        let ours = config["service"]["namespace"] == namespace && service.starts_with("istiod");
-        if ours && config["caBundle"] != bundle {
-            config["caBundle"] = json!(bundle);
-            changed = true;
+        if config["service"]["namespace"] == namespace && service.starts_with("istiod") {
+            webhook["clientConfig"]["caBundle"] = json!(bundle);
+            if must {
+                webhook["failurePolicy"] = json!("Fail");
+            }
         }
     }
-    changed.then_some(patched)
+    (patched != *object).then_some(patched)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn configuration(namespace: &str, bundle: &str, policy: &str) -> Value {
+        let service = json!({ "name": "istiod", "namespace": namespace });
+        json!({ "webhooks": [{ "clientConfig": { "service": service, "caBundle": bundle }, "failurePolicy": policy }] })
+    }
+
+    fn check(name: &str, (namespace, bundle, policy): (&str, &str, &str), must: bool, expected: Option<(&str, &str)>) {
+        let got = complete(&configuration(namespace, bundle, policy), "istio-system", "B", must);
+        let expected = expected.map(|(bundle, policy)| configuration(namespace, bundle, policy));
+        assert_eq!(got, expected, "{name}");
+    }
+
     #[test]
-    fn only_our_own_webhooks_get_our_bundle() {
-        let configuration = |namespace: &str, bundle: &str| {
-            json!({ "webhooks": [{ "clientConfig": {
-                "service": { "name": "istiod", "namespace": namespace }, "caBundle": bundle } }] })
-        };
-        let patched = with_bundle(&configuration("istio-system", ""), "istio-system", "B").unwrap();
-        assert_eq!(patched, configuration("istio-system", "B"));
-        assert_eq!(with_bundle(&patched, "istio-system", "B"), None);
-        assert_eq!(with_bundle(&configuration("other", ""), "istio-system", "B"), None);
+    fn only_our_own_webhooks_are_changed() {
+        check("a new one", ("istio-system", "", "Ignore"), false, Some(("B", "Ignore")));
+        check("as it should be", ("istio-system", "B", "Ignore"), false, None);
+        check("once ready", ("istio-system", "B", "Ignore"), true, Some(("B", "Fail")));
+        check("as it should be, ready", ("istio-system", "B", "Fail"), true, None);
+        check("someone else's", ("other", "", "Ignore"), true, None);
     }
 }

@@ -4,14 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hawser_api::mesh::{MeshConfig, MeshNetworks};
 use hawser_api::{Change, Event, Kind, SourceId, Timestamp};
-use hawser_lower::Lowerer;
-use hawser_model::{ClusterId, Hostname, Snapshot};
+use hawser_lower::{Addresses, FetchedKeys, Lowerer};
+use hawser_model::service::Resolution;
+use hawser_model::{ClusterId, Hostname, Service, Snapshot};
+use hawser_serve::credentials::{Credentials, Served};
 use hawser_serve::{Scope, View};
 use hawser_translate::Translator;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+
+use crate::mesh::Mesh;
+use crate::wants::Wants;
 
 /// After a change, this long without another one before a snapshot is made: related changes come together.
 const QUIET: Duration = Duration::from_millis(10);
@@ -20,11 +24,17 @@ const LATEST: Duration = Duration::from_millis(200);
 
 /// What wakes the writer.
 #[derive(Debug)]
-pub enum Input {
+pub(crate) enum Input {
     /// A source said something.
     Change(Change),
     /// The mesh's settings changed.
-    Mesh(Box<MeshConfig>, Box<MeshNetworks>),
+    Mesh(Box<Mesh>),
+    /// Keys of tokens, as far as they could be fetched.
+    Keys(FetchedKeys),
+    /// Addresses of gateways' host names, as far as they could be resolved.
+    Addresses(Addresses),
+    /// Credentials of gateways. They are served beside the snapshot, not from it.
+    Credentials(Arc<Credentials>),
 }
 
 /// What the writer publishes.
@@ -37,12 +47,14 @@ pub struct Published {
 }
 
 /// The writer's state.
-pub struct Writer {
+pub(crate) struct Writer {
     lowerer: Lowerer,
     /// Kinds of the own cluster whose first list is still awaited: nothing is published before all are complete, since a
     /// half-read mesh would look like one that lost its services.
     awaited: BTreeSet<(SourceId, Kind)>,
     last: Option<(Arc<Snapshot>, Arc<Translator>)>,
+    credentials: Arc<Credentials>,
+    credentials_changed: bool,
     sequence: u64,
 }
 
@@ -53,6 +65,8 @@ impl Writer {
             lowerer: Lowerer::new(config_cluster),
             awaited: kinds.iter().map(|k| (source.clone(), *k)).collect(),
             last: None,
+            credentials: Arc::default(),
+            credentials_changed: false,
             sequence: 0,
         }
     }
@@ -61,7 +75,7 @@ impl Writer {
     pub async fn run(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
-        out: watch::Sender<Option<Published>>,
+        (out, wants): (watch::Sender<Option<Published>>, watch::Sender<Arc<Wants>>),
         drain: CancellationToken,
     ) {
         loop {
@@ -86,6 +100,17 @@ impl Writer {
             if self.awaited.is_empty()
                 && let Some(published) = tokio::task::block_in_place(|| self.publish())
             {
+                let wanted = match published.view.scope.configuration {
+                    true => Wants::of(&self.lowerer),
+                    false => wants.borrow().next(&self.lowerer),
+                };
+                wants.send_if_modified(|known| {
+                    let changed = **known != wanted;
+                    if changed {
+                        *known = Arc::new(wanted);
+                    }
+                    changed
+                });
                 out.send_replace(Some(published));
             }
         }
@@ -99,26 +124,33 @@ impl Writer {
                 }
                 self.lowerer.apply(change);
             }
-            Input::Mesh(config, networks) => self.lowerer.set_mesh(*config, *networks),
+            Input::Mesh(mesh) => self.lowerer.set_mesh(mesh.config, mesh.networks),
+            Input::Keys(keys) => self.lowerer.set_keys(keys),
+            Input::Credentials(credentials) => {
+                self.credentials = credentials;
+                self.credentials_changed = true;
+            }
+            Input::Addresses(addresses) => self.lowerer.set_addresses(addresses),
         }
     }
 
-    /// The next view, or nothing where the snapshot is the same but for its version.
+    /// The next view, or nothing where nothing is new.
     fn publish(&mut self) -> Option<Published> {
         let began = Instant::now();
         self.lowerer.set_now(now());
         let snapshot = self.lowerer.snapshot();
-        if self.last.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, &snapshot)) {
-            return None;
-        }
-        let scope = match &self.last {
-            None => Scope::all(),
-            Some((last, _)) => scope(last, &snapshot),
+        let credentials = std::mem::take(&mut self.credentials_changed);
+        let (scope, translator) = match &self.last {
+            None => (Scope::all(), Arc::new(Translator::new(Arc::clone(&snapshot)))),
+            Some((last, _)) if Arc::ptr_eq(last, &snapshot) && !credentials => return None,
+            Some((last, translator)) if Arc::ptr_eq(last, &snapshot) => {
+                (Scope { credentials, ..Scope::default() }, Arc::clone(translator))
+            }
+            Some((last, translator)) => (
+                Scope { credentials, ..scope(last, &snapshot) },
+                Arc::new(Translator::next(translator, Arc::clone(&snapshot))),
+            ),
         };
-        let translator = Arc::new(match &self.last {
-            None => Translator::new(Arc::clone(&snapshot)),
-            Some((_, translator)) => Translator::next(translator, Arc::clone(&snapshot)),
-        });
         self.sequence += 1;
         self.last = Some((Arc::clone(&snapshot), Arc::clone(&translator)));
         tracing::debug!(
@@ -128,7 +160,8 @@ impl Writer {
             took_us = began.elapsed().as_micros(),
             "snapshot"
         );
-        Some(Published { snapshot, view: View { source: translator, sequence: self.sequence, scope } })
+        let source = Arc::new(Served { translator, credentials: Arc::clone(&self.credentials) });
+        Some(Published { snapshot, view: View { source, sequence: self.sequence, scope } })
     }
 }
 
@@ -144,9 +177,12 @@ fn scope(last: &Snapshot, next: &Snapshot) -> Scope {
         return Scope::all();
     }
     let hosts = if changes.endpoints { changed_hosts(last, next) } else { BTreeSet::new() };
+    let of_services = |is: fn(&Service) -> bool| hosts.iter().flat_map(|h| next.services.of_host(h.as_str())).any(|s| is(s));
+    // Endpoints that are not discovered stand in clusters and listeners.
+    let configuration = of_services(|s| s.resolution != Resolution::Endpoints);
     // The names of headless services are their endpoints.
-    let names = hosts.iter().any(|h| next.services.of_host(h.as_str()).iter().any(|s| s.headless));
-    Scope { configuration: false, hosts: Arc::new(hosts), names }
+    let names = of_services(|s| s.headless);
+    Scope { configuration, hosts: Arc::new(hosts), names, ..Scope::default() }
 }
 
 /// Hosts whose endpoints differ: a walk over two sorted maps that compares pointers.

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::{Authenticator, Peer, may_act_for};
 use crate::board::{Board, Place, StreamStatus};
+use crate::credentials::Demand;
 use crate::kind::Kind;
 use crate::metrics::Metrics;
 use crate::source::View;
@@ -30,6 +31,8 @@ use crate::stream::{self, Push, Stream, Variant};
 
 /// Names in one request; a proxy asks for as many as it has clusters.
 const MAX_NAMES: usize = 200_000;
+/// Credentials that one proxy may ask for.
+const MAX_CREDENTIALS: usize = 2_000;
 
 /// The aggregated discovery service.
 #[derive(Clone)]
@@ -37,21 +40,23 @@ pub struct Ads {
     views: watch::Receiver<Option<View>>,
     authenticator: Authenticator,
     board: Board,
+    demands: mpsc::UnboundedSender<Demand>,
     metrics: Metrics,
     drain: CancellationToken,
     next_id: Arc<AtomicU64>,
 }
 
 impl Ads {
-    /// Serves the current view; a proxy that comes before the first one waits for it.
+    /// Serves the current view; a proxy that comes before the first one waits for it. What proxies ask of credentials is
+    /// said to `demands`.
     pub fn new(
         views: watch::Receiver<Option<View>>,
         authenticator: Authenticator,
-        board: Board,
+        (board, demands): (Board, mpsc::UnboundedSender<Demand>),
         metrics: Metrics,
         drain: CancellationToken,
     ) -> Self {
-        Self { views, authenticator, board, metrics, drain, next_id: Arc::default() }
+        Self { views, authenticator, board, demands, metrics, drain, next_id: Arc::default() }
     }
 
     async fn open<In: Incoming, Out: Outgoing>(
@@ -83,12 +88,14 @@ impl Ads {
     ) -> Result<(), Status> {
         let Some(first) = inbound.message().await? else { return Ok(()) };
         let node = first.node().ok_or_else(|| Status::invalid_argument("the first request must name its node"))?;
-        let proxy = hawser_translate::node::proxy(node).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let mut proxy = hawser_translate::node::proxy(node).map_err(|e| Status::invalid_argument(e.to_string()))?;
         if !peer.plaintext {
             let identity = self.authenticator.identify(peer, metadata).await?;
             may_act_for(&identity, &proxy)?;
+            // From here on it is what was proven, not what the node says.
+            proxy.identity = Some(identity);
         }
-        let mut session = Session::open(&self, Stream::new(Arc::new(proxy), In::VARIANT));
+        let mut session = Session::open(&self, Stream::new(Arc::new(proxy), In::VARIANT), peer.plaintext);
         let drain = self.drain.clone();
         let mut view = self.wait_for_view().await?;
         let mut next = Some(first);
@@ -139,9 +146,14 @@ impl Ads {
     }
 }
 
-/// A stream with its place on the board and its counters.
+/// A stream with its place on the board, its counters, and what it asks of credentials.
 struct Session {
+    id: u64,
     stream: Stream,
+    /// Nobody knows who it is: no credentials.
+    plaintext: bool,
+    demands: mpsc::UnboundedSender<Demand>,
+    demanded: BTreeSet<Str>,
     place: Place,
     metrics: Metrics,
     sent_at: BTreeMap<Kind, Instant>,
@@ -149,18 +161,32 @@ struct Session {
 }
 
 impl Session {
-    fn open(ads: &Ads, stream: Stream) -> Self {
+    fn open(ads: &Ads, stream: Stream, plaintext: bool) -> Self {
         let proxy = Arc::clone(stream.proxy());
         tracing::info!(proxy = &*proxy.id, "proxy connected");
         ads.metrics.connected.inc();
         let status = StreamStatus { proxy, connected: SystemTime::now(), kinds: BTreeMap::new() };
-        let place = ads.board.open(ads.next_id.fetch_add(1, Ordering::Relaxed), status);
-        Self { stream, place, metrics: ads.metrics.clone(), sent_at: BTreeMap::new(), published: BTreeMap::new() }
+        let id = ads.next_id.fetch_add(1, Ordering::Relaxed);
+        Self {
+            id,
+            stream,
+            plaintext,
+            demands: ads.demands.clone(),
+            demanded: BTreeSet::new(),
+            place: ads.board.open(id, status),
+            metrics: ads.metrics.clone(),
+            sent_at: BTreeMap::new(),
+            published: BTreeMap::new(),
+        }
     }
 
     fn request<In: Incoming>(&mut self, message: In, view: &View) -> Result<Vec<Push>, Status> {
         // A type that we do not serve (an agent may ask for several) is left unanswered, as Istio does.
         let Some(kind) = Kind::of_url(message.type_url()) else { return Ok(Vec::new()) };
+        if kind == Kind::Secret && self.plaintext {
+            tracing::warn!(proxy = &*self.stream.proxy().id, "credentials are given over TLS alone; the proxy asks without");
+            return Ok(Vec::new());
+        }
         let request = message.request();
         if request.subscribe.len() + request.unsubscribe.len() + request.initial.len() > MAX_NAMES {
             return Err(Status::resource_exhausted(format!("more than {MAX_NAMES} names in one request")));
@@ -180,7 +206,25 @@ impl Session {
         }
         let pushes = tokio::task::block_in_place(|| self.stream.request(kind, request, view));
         self.count(&pushes);
+        if kind == Kind::Secret {
+            self.demand()?;
+        }
         Ok(pushes)
+    }
+
+    /// Says what credentials are wanted, if others than before.
+    fn demand(&mut self) -> Result<(), Status> {
+        let names = self.stream.names(Kind::Secret).cloned().unwrap_or_default();
+        if names.len() > MAX_CREDENTIALS {
+            return Err(Status::resource_exhausted(format!("more than {MAX_CREDENTIALS} credentials")));
+        }
+        if let Some(identity) = self.stream.proxy().identity.as_ref().filter(|_| names != self.demanded) {
+            self.demanded.clone_from(&names);
+            let account = (identity.namespace.clone(), identity.service_account.clone());
+            // Without anybody to fetch them there are none.
+            let _ = self.demands.send(Demand::Wanted { stream: self.id, account, names });
+        }
+        Ok(())
     }
 
     fn view(&mut self, view: &View) -> Vec<Push> {
@@ -211,6 +255,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.metrics.connected.dec();
+        if !self.demanded.is_empty() {
+            let _ = self.demands.send(Demand::Gone { stream: self.id });
+        }
         tracing::info!(proxy = &*self.stream.proxy().id, "proxy disconnected");
     }
 }

@@ -10,6 +10,7 @@ pub mod ads;
 pub mod auth;
 pub mod board;
 pub mod ca_service;
+pub mod credentials;
 pub mod kind;
 pub mod metrics;
 pub mod server;

@@ -34,12 +34,14 @@ pub struct Scope {
     pub hosts: Arc<BTreeSet<Hostname>>,
     /// The name table may.
     pub names: bool,
+    /// Credentials may.
+    pub credentials: bool,
 }
 
 impl Scope {
     /// Everything may differ.
     pub fn all() -> Self {
-        Self { configuration: true, hosts: Arc::default(), names: true }
+        Self { configuration: true, hosts: Arc::default(), names: true, credentials: true }
     }
 }
 

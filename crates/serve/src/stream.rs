@@ -110,6 +110,11 @@ impl Stream {
         self.kinds.iter().map(|(k, s)| (*k, s.status.clone())).collect()
     }
 
+    /// The names that it asks for of a type, where it does not ask for all.
+    pub fn names(&self, kind: Kind) -> Option<&BTreeSet<Str>> {
+        self.kinds.get(&kind).map(|s| &s.names)
+    }
+
     /// Takes a request; returns what to send now.
     pub fn request(&mut self, kind: Kind, request: Request, view: &View) -> Vec<Push> {
         self.seen = self.seen.max(view.sequence);
@@ -359,6 +364,7 @@ impl Subscription {
         match kind {
             Kind::Endpoint => self.names.iter().any(|n| host_of(n).is_some_and(|h| view.scope.hosts.contains(h))),
             Kind::NameTable => view.scope.names,
+            Kind::Secret => view.scope.credentials,
             _ => false,
         }
     }

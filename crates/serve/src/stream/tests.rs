@@ -31,7 +31,7 @@ fn view(sequence: u64, scope: Scope, table: &[(Kind, &'static str, u64)]) -> Vie
 }
 
 fn endpoints_of(host: &str) -> Scope {
-    Scope { configuration: false, hosts: Arc::new([Hostname::parse(host).unwrap()].into()), names: false }
+    Scope { hosts: Arc::new([Hostname::parse(host).unwrap()].into()), ..Scope::default() }
 }
 
 fn stream(variant: Variant) -> Stream {
