@@ -30,7 +30,10 @@ pub fn patches(world: &World) -> Vec<Finding> {
                 patch.apply_to,
                 ApplyTo::RouteConfiguration | ApplyTo::HttpRoute
             );
-            let filters = matches!(patch.apply_to, ApplyTo::NetworkFilter | ApplyTo::HttpFilter);
+            let replaceable = matches!(
+                patch.apply_to,
+                ApplyTo::NetworkFilter | ApplyTo::HttpFilter | ApplyTo::VirtualHost
+            );
             let mut found = |code, message: &str, help: &str| {
                 let path = format!("spec.configPatches[{i}].patch.operation");
                 out.push(
@@ -55,10 +58,10 @@ pub fn patches(world: &World) -> Vec<Finding> {
                     );
                     false
                 }
-                PatchOperation::Replace if !filters => {
+                PatchOperation::Replace if !replaceable => {
                     found(
                         REPLACE_INEFFECTIVE,
-                        "REPLACE works for HTTP_FILTER and NETWORK_FILTER only",
+                        "REPLACE works for HTTP_FILTER, NETWORK_FILTER and VIRTUAL_HOST only",
                         "use MERGE, or REMOVE and ADD",
                     );
                     false

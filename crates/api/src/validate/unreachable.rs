@@ -51,7 +51,7 @@ fn duplicates(c: &mut Check, key: &str, routes: &[Vec<String>]) {
                     &format!("{key}[{i}]"),
                     UNREACHABLE_RULE,
                     Severity::Warning,
-                    "no request reaches this route: one before it has no match",
+                    &format!("no request reaches route {i}: one before it has no match"),
                 );
             }
             catch_all = true;
@@ -61,7 +61,8 @@ fn duplicates(c: &mut Check, key: &str, routes: &[Vec<String>]) {
         for (j, text) in matches.iter().enumerate() {
             if let Some(first) = seen.get(text.as_str()) {
                 repeated += 1;
-                let message = format!("no request reaches this match: {key}[{first}] has the same");
+                let message =
+                    format!("no request reaches match {j} of route {i}: route {first} has the same");
                 at(
                     c,
                     &format!("{key}[{i}].match[{j}]"),
@@ -79,7 +80,7 @@ fn duplicates(c: &mut Check, key: &str, routes: &[Vec<String>]) {
                 &format!("{key}[{i}]"),
                 UNREACHABLE_RULE,
                 Severity::Warning,
-                "no request reaches this route: earlier ones have all its matches",
+                &format!("no request reaches route {i}: earlier ones have all its matches"),
             );
         }
     }
@@ -149,8 +150,8 @@ fn covered(c: &mut Check, vs: &VirtualService) {
         for later in &all[i + 1..] {
             if later.prefix != first.prefix && covers(first, later) {
                 let message = format!(
-                    "no request reaches this match: {} takes every path that begins with {}",
-                    first.path, first.prefix
+                    "no request reaches {}: {} takes every path that begins with {}",
+                    later.path, first.path, first.prefix
                 );
                 at(c, &later.path, INEFFECTIVE_MATCH, Severity::Info, &message);
             }
