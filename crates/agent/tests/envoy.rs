@@ -1,5 +1,7 @@
 //! The agent with the real Envoy 1.40 and a control plane of the test's own.
 
+#[path = "envoy/gateway.rs"]
+mod gateway;
 mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};

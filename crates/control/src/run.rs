@@ -125,9 +125,10 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     let source = SourceId::new(args.cluster_id.as_str());
     let kinds: Vec<_> = kinds::CONFIGURATION.iter().chain(kinds::WORKLOADS).copied().collect();
     let writer = Writer::new(ClusterId::new(&args.cluster_id), &source, &kinds);
-    let (injection_sender, injection) = watch::channel(Arc::new(injection(&args, &mesh.borrow())));
+    let current = mesh.borrow().clone();
+    let (injection_sender, injection) = watch::channel(Arc::new(injection(&args, &current)));
     // The mesh's settings come first, so that nothing is lowered under others.
-    inputs.send(Input::Mesh(Box::new(mesh.borrow().clone()))).await.context("the writer stopped")?;
+    inputs.send(Input::Mesh(Box::new(current))).await.context("the writer stopped")?;
     feed::follow(&client, &source, &kinds, &changes_into(inputs.clone()), &drain);
     if !fixed {
         tokio::spawn(mesh::follow(client.clone(), args.namespace.clone(), meshes, drain.clone()));
