@@ -56,6 +56,9 @@ struct Outcome {
 
 const LEAST_DELAY: Duration = Duration::from_millis(50);
 const MOST_DELAY: Duration = Duration::from_secs(10);
+/// How long the first event waits for others before controllers run: what is written comes in bursts, and every
+/// controller looks at every object.
+const SETTLE: Duration = Duration::from_millis(15);
 /// Deadlines (`minReadySeconds`, `progressDeadlineSeconds`) are looked at this often when nothing happens.
 const TICK: Duration = Duration::from_secs(5);
 
@@ -90,6 +93,7 @@ pub(super) async fn run(
     let mut unseen = kinds;
     let mut running: FuturesUnordered<BoxFuture<'_, Outcome>> = FuturesUnordered::new();
     let mut busy: Vec<Task> = Vec::new();
+    let mut due: Option<Instant> = None;
     loop {
         let wake = engine
             .attempts
@@ -99,6 +103,7 @@ pub(super) async fn run(
         let wake = wake
             .unwrap_or_else(|| Instant::now() + TICK)
             .min(Instant::now() + TICK);
+        let wake = due.unwrap_or(wake);
         tokio::select! {
             () = shutdown.cancelled() => return,
             Some((kind, event)) = events.next() => {
@@ -107,13 +112,19 @@ pub(super) async fn run(
                 while let Some(Some((kind, event))) = events.next().now_or_never() {
                     engine.hear(kind, event, &mut unseen);
                 }
+                due.get_or_insert_with(|| Instant::now() + SETTLE);
             }
             Some(outcome) = running.next(), if !running.is_empty() => {
                 busy.retain(|task| *task != outcome.task);
                 engine.done(outcome);
+                due.get_or_insert_with(|| Instant::now() + SETTLE);
             }
-            () = tokio::time::sleep_until(wake) => {}
+            () = tokio::time::sleep_until(wake) => due = None,
         }
+        if due.is_some_and(|due| due > Instant::now()) {
+            continue;
+        }
+        due = None;
         // Nothing is decided on half of the facts.
         if unseen.is_empty() {
             for (task, about, actions) in engine.decide(&busy) {
