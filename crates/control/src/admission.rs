@@ -3,6 +3,8 @@
 use hawser_api::validate::{Finding, Severity, check_document};
 use serde_json::{Value, json};
 
+use crate::envoy_patch;
+
 /// Warnings sent back at most; Kubernetes shows few, and short ones.
 const WARNINGS: usize = 16;
 
@@ -13,7 +15,11 @@ pub fn review(question: &Value) -> Value {
     let mut response = json!({ "uid": request["uid"], "allowed": true });
     if request["object"].is_object() {
         let namespace = request["namespace"].as_str().unwrap_or_default();
-        let findings = check_document(request["object"].clone(), namespace).findings;
+        let mut report = check_document(request["object"].clone(), namespace);
+        if let Some(object) = &report.object {
+            report.findings.extend(envoy_patch::check(object));
+        }
+        let findings = report.findings;
         let (errors, others): (Vec<&Finding>, Vec<&Finding>) =
             findings.iter().partition(|f| f.severity == Severity::Error);
         if !errors.is_empty() {
@@ -57,6 +63,20 @@ mod tests {
         let message = bad["status"]["message"].as_str().unwrap_or_default();
         assert_eq!(bad["allowed"], false);
         assert!(message.contains("VirtualService default/v") && message.contains("weight"), "{message}");
+    }
+
+    #[test]
+    fn a_patch_that_envoy_would_not_understand_is_refused() {
+        let patch = |timeout: &str| {
+            let patch = json!({ "operation": "MERGE", "value": { "connect_timeout": timeout } });
+            let object = json!({
+                "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+                "metadata": { "name": "f", "namespace": "default" },
+                "spec": { "configPatches": [{ "applyTo": "CLUSTER", "patch": patch }] },
+            });
+            review(&json!({ "request": { "uid": "u", "namespace": "default", "object": object } }))["response"]["allowed"].clone()
+        };
+        assert_eq!((patch("5s"), patch("soon")), (json!(true), json!(false)));
     }
 
     #[test]

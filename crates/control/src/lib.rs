@@ -14,6 +14,7 @@ pub mod authority;
 mod certificates;
 mod credentials;
 pub mod debug;
+pub mod envoy_patch;
 pub mod feed;
 pub mod jwks;
 mod kinds;

@@ -138,7 +138,9 @@ impl Scope {
             || rules.values().flatten().any(rule_asks_who)
             || egress.iter().flat_map(|e| &e.routes).any(route_asks_who)
             || !snapshot.mesh.locality.failover_priority.is_empty();
-        let called_by_pod = services.values().filter(|s| s.resolution == Resolution::Passthrough);
+        let called_by_pod = services
+            .values()
+            .filter(|s| s.resolution == Resolution::Passthrough);
         let pods = called_by_pod
             .filter_map(|s| snapshot.endpoints.get(&s.key()))
             .flat_map(|set| set.iter())

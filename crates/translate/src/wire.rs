@@ -180,7 +180,7 @@ pub(crate) fn string_match(m: &StringMatch) -> matcher::StringMatcher {
 /// A share in the largest unit that holds it exactly.
 pub(crate) fn fraction(f: Fraction) -> kind::FractionalPercent {
     use kind::fractional_percent::DenominatorType;
-    if f.0 % 10_000 == 0 {
+    if f.0.is_multiple_of(10_000) {
         kind::FractionalPercent {
             numerator: f.0 / 10_000,
             denominator: DenominatorType::Hundred as i32,

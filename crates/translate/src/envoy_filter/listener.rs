@@ -132,10 +132,8 @@ fn chains(listener: &mut lds::Listener, owned: &Owned, target: &ListenerTarget, 
                 _ => {}
             },
             ApplyTo::NetworkFilter => network_filters(chain, owned, target),
-            ApplyTo::HttpFilter => {
-                if target.filter.is_empty() || &*target.filter == MANAGER {
-                    each_manager(chain, |m| http_filters(m, owned, target));
-                }
+            ApplyTo::HttpFilter if (target.filter.is_empty() || &*target.filter == MANAGER) => {
+                each_manager(chain, |m| http_filters(m, owned, target));
             }
             ApplyTo::RouteConfiguration | ApplyTo::VirtualHost | ApplyTo::HttpRoute => {
                 each_manager(chain, |m| {

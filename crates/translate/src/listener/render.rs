@@ -171,7 +171,7 @@ fn tcp(spec: &TcpSpec) -> tcp_proxy::TcpProxy {
         max_downstream_connection_duration: spec.max_duration.map(wire::duration),
         hash_policy: spec
             .hash_source_ip
-            .then(|| kind::HashPolicy {
+            .then_some(kind::HashPolicy {
                 policy_specifier: Some(kind::hash_policy::PolicySpecifier::SourceIp(
                     kind::hash_policy::SourceIp {},
                 )),

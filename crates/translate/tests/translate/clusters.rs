@@ -1,0 +1,163 @@
+//! Clusters: policies, TLS, protocols.
+
+use crate::check;
+use crate::mesh::{Mesh, app, istio, sidecar};
+use crate::text::View::{Cluster, ClusterPart, Clusters};
+
+const WEB: &str = "outbound|80||web.a.svc.cluster.local";
+
+fn web() -> String {
+    app(
+        "a",
+        "web",
+        "10.96.0.1",
+        &["http 80 8080", "tcp 90 9090"],
+        &["10.1.0.1 mtls version=v1"],
+    )
+}
+
+#[test]
+fn which_there_are() {
+    check(
+        "a sidecar",
+        &Mesh::of(&web()),
+        &sidecar("10.1.0.1 web-0.a"),
+        Clusters,
+        "BlackHoleCluster
+         InboundPassthroughCluster
+         PassthroughCluster
+         inbound|8080||
+         inbound|9090||
+         outbound|80||web.a.svc.cluster.local
+         outbound|90||web.a.svc.cluster.local",
+    );
+}
+
+#[test]
+fn policies() {
+    let rules = |specs: &[(&str, &str)]| {
+        let rules = specs.iter().enumerate();
+        let rules =
+            rules.map(|(i, (ns, spec))| istio("DestinationRule", ns, &format!("r{i}"), spec));
+        Mesh::of(&(web() + &rules.collect::<String>()))
+    };
+    let mtls =
+        "tlsMode-istio: tls sni=outbound_.80_._.web.a.svc.cluster.local cert=default ca=ROOTCA \
+        URI={exact=spiffe://cluster.local/ns/a/sa/web} alpn=[istio-http/1.1,istio]
+        tlsMode-disabled: plaintext";
+    let client = sidecar("10.1.0.9 client.a");
+    for (name, specs, view, expected) in [
+        (
+            "no rule",
+            &[][..],
+            Cluster(WEB),
+            format!("EDS LEAST_REQUEST\n{mtls}"),
+        ),
+        (
+            "a port's own policy stands alone",
+            &[(
+                "a",
+                "{host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}, connectionPool: {tcp: {maxConnections: 7}}, \
+                 portLevelSettings: [{port: {number: 80}, connectionPool: {http: {http1MaxPendingRequests: 3}}}]}}",
+            )],
+            Cluster(WEB),
+            format!("EDS LEAST_REQUEST\nlimits max_pending_requests=3\n{mtls}"),
+        ),
+        (
+            "a rule of the client's namespace wins over the service's",
+            &[
+                ("b", "{host: web.a.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
+                ("a", "{host: web, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}"),
+            ],
+            Cluster(WEB),
+            format!("EDS ROUND_ROBIN\n{mtls}"),
+        ),
+        (
+            "rules of one namespace and host are merged: the older one's policy, both one's subsets",
+            &[
+                ("a", "{host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}}, subsets: [{name: v1, labels: {version: v1}}]}"),
+                ("a", "{host: web, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}, subsets: [{name: v2, labels: {version: v2}}]}"),
+            ],
+            Clusters,
+            "BlackHoleCluster
+             InboundPassthroughCluster
+             PassthroughCluster
+             outbound|80|v1|web.a.svc.cluster.local
+             outbound|80|v2|web.a.svc.cluster.local
+             outbound|80||web.a.svc.cluster.local
+             outbound|90|v1|web.a.svc.cluster.local
+             outbound|90|v2|web.a.svc.cluster.local
+             outbound|90||web.a.svc.cluster.local"
+                .to_owned(),
+        ),
+        (
+            "a subset's policy stands over the rule's",
+            &[(
+                "a",
+                "{host: web, trafficPolicy: {tls: {mode: DISABLE}, outlierDetection: {consecutive5xxErrors: 3}}, \
+                 subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {loadBalancer: {simple: RANDOM}}}]}",
+            )],
+            Cluster("outbound|80|v1|web.a.svc.cluster.local"),
+            "EDS RANDOM
+                          outlier_detection {consecutive_5xx=3 enforcing_consecutive_5xx=100 enforcing_success_rate=0}"
+                .to_owned(),
+        ),
+        (
+            "TLS of a user's own",
+            &[(
+                "a",
+                "{host: web, trafficPolicy: {tls: {mode: SIMPLE, sni: x.example.com, subjectAltNames: [y.example.com], caCertificates: /ca.pem}}}",
+            )],
+            Cluster(WEB),
+            "EDS LEAST_REQUEST
+                          tls sni=x.example.com ca=file-root:/ca.pem DNS={exact=y.example.com} URI={exact=y.example.com}"
+                .to_owned(),
+        ),
+        (
+            "a hash of a header",
+            &[("a", "{host: web, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user, ringHash: {minimumRingSize: 64}}}}}")],
+            Cluster(WEB),
+            format!("EDS RING_HASH\nring_hash_lb_config {{minimum_ring_size=64}}\n{mtls}"),
+        ),
+        (
+            "HTTP/2 by upgrade",
+            &[("a", "{host: web, trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: UPGRADE, http2MaxRequests: 5}}}}")],
+            Cluster(WEB),
+            format!("EDS LEAST_REQUEST\nexplicit http2_protocol_options\nlimits max_requests=5\n{}", mtls.replace("istio-http/1.1,istio", "istio-h2,istio,h2")),
+        ),
+    ] {
+        check(name, &rules(specs), &client, view, &expected);
+    }
+}
+
+#[test]
+fn peers_that_accept_plaintext_only() {
+    let mesh =
+        Mesh::of(&(web() + &istio("PeerAuthentication", "a", "p", "{mtls: {mode: DISABLE}}")));
+    check(
+        "no TLS towards them",
+        &mesh,
+        &sidecar("10.1.0.9 client.a"),
+        Cluster("outbound|90||web.a.svc.cluster.local"),
+        "EDS LEAST_REQUEST",
+    );
+}
+
+#[test]
+fn headless_and_aliases() {
+    let yaml = "
+---
+{apiVersion: v1, kind: Service, metadata: {name: db, namespace: a}, spec: {clusterIP: None, selector: {app: db}, ports: [{name: tcp, port: 5432}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: out, namespace: a}, spec: {type: ExternalName, externalName: x.example.com, ports: [{name: http, port: 80}]}}
+";
+    let mesh = Mesh::of(yaml);
+    let client = sidecar("10.1.0.9 client.a");
+    check(
+        "called one by one",
+        &mesh,
+        &client,
+        ClusterPart("outbound|5432||db.a.svc.cluster.local", "/type"),
+        "ORIGINAL_DST",
+    );
+}
