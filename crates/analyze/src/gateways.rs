@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Istio `gateway.IngressGatewayPortAnalyzer`.
 pub fn ports(world: &World) -> Vec<Finding> {
     let mut out = Vec::new();
+    // Many gateways have the same selector.
+    let mut offered: HashMap<String, BTreeSet<u32>> = HashMap::new();
     for gateway in &world.gateways {
         let selector = &gateway.spec.selector;
         let text = selector_text(selector);
@@ -30,14 +32,11 @@ pub fn ports(world: &World) -> Vec<Finding> {
             );
             continue;
         }
-        let mut offered = BTreeSet::new();
-        let mut asked: BTreeSet<(&str, &Labels)> = BTreeSet::new();
-        for pod in pods {
-            // Pods with the same labels have the same Services.
-            if asked.insert((pod.namespace(), pod.labels())) {
-                offer(world, pod.namespace(), pod.labels(), &mut offered);
-            }
-        }
+        let offered = offered.entry(text.clone()).or_insert_with(|| {
+            let mut ports = BTreeSet::new();
+            pods.for_each(|pod| offer(world, pod.namespace(), pod.labels(), &mut ports));
+            ports
+        });
         for (i, server) in gateway.spec.servers.iter().enumerate() {
             let Some(port) = &server.port else { continue };
             if !offered.contains(&port.number) {
@@ -179,7 +178,7 @@ const MANY: usize = 50;
 
 /// Istio `gateway.CertificateAnalyzer`: clients that reuse a connection for another host get 404.
 pub fn certificates(world: &World) -> Vec<Finding> {
-    let mut users: BTreeMap<(&str, &str), Vec<(&Obj<Gateway>, usize)>> = BTreeMap::new();
+    let mut users: BTreeMap<Certificate<'_>, Vec<(&Obj<Gateway>, usize)>> = BTreeMap::new();
     for gateway in &world.gateways {
         let mut own = BTreeSet::new();
         for (i, server) in gateway.spec.servers.iter().enumerate() {
@@ -227,7 +226,9 @@ pub fn certificates(world: &World) -> Vec<Finding> {
 }
 
 /// What tells certificates apart: the secret, or the files.
-fn certificate(tls: &ServerTlsSettings) -> Option<(&str, &str)> {
+type Certificate<'a> = (&'a str, &'a str);
+
+fn certificate(tls: &ServerTlsSettings) -> Option<Certificate<'_>> {
     if !tls.credential_name.is_empty() {
         return Some((&tls.credential_name, ""));
     }

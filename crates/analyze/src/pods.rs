@@ -137,12 +137,15 @@ impl Service {
     }
 }
 
+/// One pair of a selector.
+type Pair = (String, String);
+
 /// All Services, in order of cluster, namespace and name.
 #[derive(Default)]
 pub struct Services {
     all: Vec<Service>,
     /// By namespace, then by the first pair of the selector; what selects by nothing is under no pair.
-    by_selector: HashMap<String, HashMap<Option<(String, String)>, Vec<usize>>>,
+    by_selector: HashMap<String, HashMap<Option<Pair>, Vec<usize>>>,
     by_name: BTreeMap<(String, String), Vec<usize>>,
 }
 
