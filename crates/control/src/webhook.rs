@@ -95,9 +95,8 @@ pub async fn serve(
                 let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                 builder.serve_connection(TokioIo::new(stream), service).await
             };
-            match tokio::time::timeout(CONNECTION, connection).await {
-                Ok(Err(error)) => tracing::debug!(%error, "webhook connection"),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(error)) = tokio::time::timeout(CONNECTION, connection).await {
+                tracing::debug!(%error, "webhook connection");
             }
         });
     }

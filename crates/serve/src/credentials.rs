@@ -74,6 +74,8 @@ impl Contents {
 pub struct References {
     /// Names of credentials, as proxies ask for them, without `-cacert`.
     named: BTreeSet<Str>,
+    /// Those of them that stand for roots, and nothing else.
+    roots: BTreeSet<Str>,
     /// Names that proxies of a namespace may have although they are of another: Gateways of the Gateway API have
     /// ReferenceGrants for them.
     granted: BTreeSet<(Str, Str)>,
@@ -91,7 +93,7 @@ impl References {
                     out.granted.extend(names.clone().map(|n| (gateway.meta.namespace.clone(), n)));
                 }
                 out.named.extend(names);
-                out.named.extend(Some(&tls.ca_credential_name).filter(|n| !n.is_empty()).map(|n| full(n)));
+                out.roots.extend(Some(&tls.ca_credential_name).filter(|n| !n.is_empty()).map(|n| full(n)));
             }
         }
         for rule in snapshot.rules.iter() {
@@ -99,6 +101,8 @@ impl References {
             let tls = policies.flat_map(|p| p.tls.iter().chain(p.ports.values().filter_map(|port| port.tls.as_ref())));
             out.named.extend(tls.filter(|t| !t.credential_name.is_empty()).map(|t| full(&t.credential_name)));
         }
+        out.roots.retain(|n| !out.named.contains(n));
+        out.named.extend(out.roots.iter().cloned());
         out
     }
 
@@ -153,7 +157,8 @@ impl Credentials {
         }
         let places = self.references.places(&identity.namespace, name);
         let found = places.iter().filter_map(|key| Some((key, self.contents.get(key)?)));
-        let content = found.filter_map(|(key, c)| wanted_of(key, c, name.ends_with(ROOTS))).next()?;
+        let roots = name.ends_with(ROOTS) || self.references.roots.contains(name);
+        let content = found.filter_map(|(key, c)| wanted_of(key, c, roots)).next()?;
         let any = any(&Secret { name: name.to_string(), r#type: Some(content) });
         let mut hasher = DefaultHasher::new();
         hasher.write(&any.value);
@@ -231,6 +236,7 @@ mod tests {
     fn references(named: &[&str], granted: &[(&str, &str)]) -> References {
         References {
             named: named.iter().map(|n| Str::from(*n)).collect(),
+            roots: named.iter().filter(|n| n.ends_with("/both")).map(|n| Str::from(*n)).collect(),
             granted: granted.iter().map(|(to, what)| (Str::from(*to), Str::from(*what))).collect(),
         }
     }
@@ -281,9 +287,10 @@ mod tests {
         };
         let key = |name: &str| Key { config_map: false, namespace: "a".into(), name: name.into() };
         let credentials = Credentials {
-            references: references(&["kubernetes://web", "kubernetes://roots", "kubernetes://late"], &[]),
+            references: references(&["kubernetes://web", "kubernetes://roots", "kubernetes://late", "kubernetes://a/both"], &[]),
             contents: [
                 (key("web"), data(&[("tls.crt", "C"), ("tls.key", "hunter2"), ("ca.crt", "R")])),
+                (key("both"), data(&[("tls.crt", "C"), ("tls.key", "hunter2"), ("ca.crt", "R")])),
                 (key("roots"), data(&[("cacert", "R")])),
             ]
             .into(),
@@ -299,6 +306,7 @@ mod tests {
         assert_eq!(given(&router, "kubernetes://web"), Some("tls_certificate"));
         assert_eq!(given(&router, "kubernetes://web-cacert"), Some("validation_context"));
         assert_eq!(given(&router, "kubernetes://roots"), Some("validation_context"));
+        assert_eq!(given(&router, "kubernetes://a/both"), Some("validation_context"), "named as roots alone");
         assert_eq!(given(&router, "kubernetes://late"), None);
         assert_eq!(given(&proxy("router", "other"), "kubernetes://web"), None, "an account that may not read Secrets");
         assert_eq!(given(&proxy("sidecar", "gateway"), "kubernetes://web"), None, "a sidecar");

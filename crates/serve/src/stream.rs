@@ -138,7 +138,7 @@ impl Stream {
         if anew && variant == Variant::StateOfTheWorld {
             sub.forget();
         }
-        let pushes = if anew {
+        if anew {
             self.push(kind, view, &added, true)
         } else if !added.is_empty() {
             self.push(kind, view, &added, false)
@@ -146,8 +146,7 @@ impl Stream {
             self.push(kind, view, &BTreeSet::new(), false)
         } else {
             Vec::new()
-        };
-        pushes
+        }
     }
 
     /// Takes a new view; returns what to send now.
