@@ -12,8 +12,6 @@ use serde_json::{Value, json};
 
 use crate::files;
 
-pub(crate) mod envoy_patch;
-
 /// Check Istio's objects in files, without a cluster: exit status 0 valid, 1 not, 2 wrong use.
 #[derive(clap::Args, Debug)]
 pub struct ValidateArgs {
@@ -125,7 +123,7 @@ fn check_doc(doc: &Doc, namespace: &str, found: &mut Vec<Located>) -> bool {
         found.push(twice);
     }
     if let Some(object) = &report.object {
-        report.findings.extend(envoy_patch::check(object));
+        report.findings.extend(hawser_control::envoy_patch::check(object));
     }
     let istio = doc.value["apiVersion"].as_str().is_some_and(is_ours);
     found.extend(report.findings.into_iter().map(|finding| locate(doc, finding)));

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::output::{Message, Place};
 use crate::files;
-use crate::validate::{envoy_patch, is_ours};
+use crate::validate::is_ours;
 
 /// Where objects are from.
 pub enum Source {
@@ -27,6 +27,15 @@ pub enum Source {
         name: String,
         input: PathBuf,
     },
+}
+
+impl Source {
+    /// The cluster's name.
+    pub fn name(&self) -> &String {
+        match self {
+            Source::Live { name, .. } | Source::Files { name, .. } => name,
+        }
+    }
 }
 
 /// The kinds that the analyzers look at in a live cluster.
@@ -123,7 +132,7 @@ impl Inventory {
             return Err(unknown);
         }
         if let Some(object) = &report.object {
-            report.findings.extend(envoy_patch::check(object));
+            report.findings.extend(hawser_control::envoy_patch::check(object));
         }
         let name = report.object.as_ref().map(hawser_api::Resource::object_ref);
         let name = name.or_else(|| report.findings.first().map(|f| f.object.clone()));
@@ -177,7 +186,9 @@ impl Inventory {
             Err(ParseError::UnknownKind { .. }) if !is_ours(&api_version) => {}
             Err(unknown) => {
                 let place = Place::of(&doc, "kind");
-                self.unreadable.push(Message::unreadable(place, unknown.to_string()));
+                let mut message = Message::unreadable(place, unknown.to_string());
+                message.help = instead(&unknown);
+                self.unreadable.push(message);
             }
         }
     }
@@ -204,6 +215,16 @@ impl Inventory {
         }
         Ok(())
     }
+}
+
+/// The kind that may have been meant.
+fn instead(unknown: &ParseError) -> String {
+    let ParseError::UnknownKind { kind, .. } = unknown else {
+        return String::new();
+    };
+    let kinds: Vec<&str> = Kind::ALL.iter().map(|k| k.info().name).collect();
+    let near = hawser_api::message::nearest(kind, &kinds).and_then(|name| Kind::ALL.iter().find(|k| k.info().name == name));
+    near.map(|k| format!("did you mean {} of {}?", k.info().name, k.info().api_version())).unwrap_or_default()
 }
 
 fn unreadable(file: &str, error: &ManifestError) -> Message {
