@@ -41,21 +41,25 @@ pub struct HttpCall {
     pub headers: Vec<(String, String)>,
     /// HTTP/2 in clear, or chosen by ALPN.
     pub http2: bool,
+    /// An external authorizer, if one is asked, would refuse it.
+    pub denied_externally: bool,
 }
 
 impl HttpCall {
-    /// The value of a header as matchers see it: several of one name are joined by commas (Envoy's
-    /// `HeaderUtility::getAllOfHeaderAsString`); pseudo-headers are there by their HTTP/2 names.
-    pub fn header(&self, name: &str) -> Option<String> {
+    /// The values of a header; pseudo-headers are there by their HTTP/2 names.
+    pub fn header_values(&self, name: &str) -> Vec<&str> {
         match name {
-            ":authority" | "host" => return Some(self.authority.clone()),
-            ":method" => return Some(self.method.clone()),
-            ":path" => return Some(self.path.clone()),
-            ":scheme" => return Some("http".to_owned()),
-            _ => {}
+            ":authority" | "host" => vec![self.authority.as_str()],
+            ":method" => vec![self.method.as_str()],
+            ":path" => vec![self.path.as_str()],
+            ":scheme" => vec!["http"],
+            _ => self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect(),
         }
-        let values: Vec<&str> =
-            self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect();
+    }
+
+    /// The value of a header; several of one name are joined by commas.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let values = self.header_values(name);
         (!values.is_empty()).then(|| values.join(","))
     }
 }

@@ -10,13 +10,16 @@
 mod call;
 mod chain;
 mod config;
+mod fault;
 mod http;
 mod listener;
+mod meta;
 mod network;
 mod path;
 mod rbac;
 mod route;
 mod strings;
+mod token;
 mod upstream;
 
 pub use call::{Call, HttpCall, TlsCall};

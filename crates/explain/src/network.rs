@@ -21,7 +21,7 @@ pub(crate) fn walk(config: &Config, chain: &FilterChain, call: &Call, inbound: b
     for filter in &chain.filters {
         let Some(ConfigType::TypedConfig(any)) = &filter.config_type else { continue };
         if let Some(rules) = unpack::<Rbac>(any) {
-            let subject = Subject { call, http: None, path: "" };
+            let subject = Subject { call, http: None, remote: call.source, metadata: &serde_json::Value::Null };
             if let Err(why) = rbac::decide(rules.rules.as_ref(), &subject, steps) {
                 return Verdict::Closed { why };
             }

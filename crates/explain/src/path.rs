@@ -17,10 +17,8 @@ pub(crate) enum Normalized {
 
 /// Applies the manager's settings to a path with its query.
 pub(crate) fn normalize(manager: &HttpConnectionManager, path: &str) -> Normalized {
-    // Envoy drops a fragment only where told; by default a path with one is refused.
-    if path.contains('#') {
-        return Normalized::Refused;
-    }
+    // By itself Envoy refuses a path with a fragment; the runtime that our proxies start with has it dropped, as Istio's.
+    let path = path.split('#').next().unwrap_or_default();
     let (mut path, query) = match path.split_once('?') {
         Some((path, query)) => (path.to_owned(), format!("?{query}")),
         None => (path.to_owned(), String::new()),
@@ -56,7 +54,10 @@ fn rfc3986(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return None;
     }
-    let path = unescape(&path.replace('\\', "/"));
+    if path.contains("%00") {
+        return None;
+    }
+    let path = unescape(&without_parameters(&path.replace('\\', "/")));
     let mut out: Vec<&str> = Vec::new();
     let segments: Vec<&str> = path[1..].split('/').collect();
     for (i, segment) in segments.iter().enumerate() {
@@ -77,6 +78,15 @@ fn rfc3986(path: &str) -> Option<String> {
         }
     }
     Some(format!("/{}", out.join("/")))
+}
+
+/// Dot segments lose their parameters (`..;x`), unless they are escaped: so Envoy 1.40 does.
+fn without_parameters(path: &str) -> String {
+    let plain = |segment: &str| match segment.split_once(';') {
+        Some((dots @ ("." | ".."), _)) => dots.to_owned(),
+        _ => segment.to_owned(),
+    };
+    path.split('/').map(plain).collect::<Vec<_>>().join("/")
 }
 
 fn unescape(path: &str) -> String {
@@ -131,7 +141,10 @@ mod tests {
             (false, keep, "/%61dmin", Path("/admin".into())),
             (false, keep, "/a\\b", Path("/a/b".into())),
             (false, keep, "/..", Path("/".into())),
-            (false, keep, "/a#b", Refused),
+            (false, keep, "/a/..;x/b", Path("/b".into())),
+            (false, keep, "/a/%2e%2e;x/b", Path("/a/..;x/b".into())),
+            (false, keep, "/%00", Refused),
+            (false, keep, "/a#b", Path("/a".into())),
         ] {
             assert_eq!(normalize(&manager(merge, action), path), expected, "{path}");
         }

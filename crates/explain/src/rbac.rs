@@ -19,20 +19,34 @@ pub(crate) struct Subject<'a> {
     pub call: &'a Call,
     /// The request; `None` for rules on connections: conditions on requests then never hold.
     pub http: Option<&'a HttpCall>,
-    /// The request's normalised path.
-    pub path: &'a str,
+    /// The client's address as far as the connection manager trusts what proxies say of it.
+    pub remote: IpAddr,
+    /// What filters before left, by their names.
+    pub metadata: &'a serde_json::Value,
 }
 
-/// Whether the subject passes; if not, why.
-pub(crate) fn decide(rules: Option<&Rbac>, subject: &Subject<'_>, steps: &mut Vec<String>) -> Result<(), String> {
-    // No rules at all: the filter does nothing (it may have shadow rules, which only report).
-    let Some(rules) = rules else { return Ok(()) };
+impl Subject<'_> {
+    fn path(&self) -> &str {
+        self.http.map_or("", |h| h.path.as_str())
+    }
+}
+
+/// The name of the policy that fits, if one does.
+pub(crate) fn fitting<'a>(rules: &'a Rbac, subject: &Subject<'_>) -> Option<&'a str> {
     let mut names: Vec<&String> = rules.policies.keys().collect();
     names.sort();
     let found = names.into_iter().find(|name| {
         let policy = &rules.policies[*name];
         policy.permissions.iter().any(|p| permits(p, subject)) && policy.principals.iter().any(|p| is_principal(p, subject))
     });
+    found.map(String::as_str)
+}
+
+/// Whether the subject passes; if not, why.
+pub(crate) fn decide(rules: Option<&Rbac>, subject: &Subject<'_>, steps: &mut Vec<String>) -> Result<(), String> {
+    // No rules at all: the filter does nothing (it may have shadow rules, which only report).
+    let Some(rules) = rules else { return Ok(()) };
+    let found = fitting(rules, subject);
     match (Action::try_from(rules.action), found) {
         (Ok(Action::Allow), Some(name)) => {
             steps.push(format!("rbac {name} allows"));
@@ -56,12 +70,13 @@ fn permits(permission: &Permission, s: &Subject<'_>) -> bool {
         Some(Rule::Any(any)) => *any,
         Some(Rule::NotRule(p)) => !permits(p, s),
         Some(Rule::Header(m)) => s.http.is_some_and(|h| strings::header(m, h)),
-        Some(Rule::UrlPath(m)) => s.http.is_some() && path_matches(m, s.path),
+        Some(Rule::UrlPath(m)) => s.http.is_some() && path_matches(m, s.path()),
         Some(Rule::DestinationIp(r)) => in_range(r, s.call.destination.ip()),
         Some(Rule::DestinationPort(p)) => *p == u32::from(s.call.destination.port()),
         Some(Rule::DestinationPortRange(r)) => (r.start..r.end).contains(&i32::from(s.call.destination.port())),
         Some(Rule::RequestedServerName(m)) => strings::matches(m, s.call.tls.as_ref().map_or("", |t| t.sni.as_str())),
-        Some(Rule::UriTemplate(template)) => s.http.is_some() && template_matches(template, s.path),
+        Some(Rule::Metadata(m)) => crate::meta::matches(m, s.metadata),
+        Some(Rule::UriTemplate(template)) => s.http.is_some() && template_matches(template, s.path()),
         _ => false,
     }
 }
@@ -81,22 +96,17 @@ fn is_principal(principal: &Principal, s: &Subject<'_>) -> bool {
             }
         }
         Some(Identifier::SourceIp(r) | Identifier::DirectRemoteIp(r)) => in_range(r, s.call.source),
-        Some(Identifier::RemoteIp(r)) => in_range(r, remote_ip(s)),
+        Some(Identifier::RemoteIp(r)) => in_range(r, s.remote),
         Some(Identifier::Header(m)) => s.http.is_some_and(|h| strings::header(m, h)),
-        Some(Identifier::UrlPath(m)) => s.http.is_some() && path_matches(m, s.path),
+        Some(Identifier::UrlPath(m)) => s.http.is_some() && path_matches(m, s.path()),
         Some(Identifier::FilterState(f)) => {
             use hawser_proto::envoy::r#type::matcher::v3::filter_state_matcher::Matcher;
             // Istio's name for the peer's identity, which stock Envoy does not set: nobody has it.
             matches!(&f.matcher, Some(Matcher::StringMatch(m)) if strings::matches(m, ""))
         }
-        // Claims are known only to who has checked a token.
+        Some(Identifier::Metadata(m)) => crate::meta::matches(m, s.metadata),
         _ => false,
     }
-}
-
-/// Behind trusted proxies the last address of `x-forwarded-for`; the walk takes the peer itself.
-fn remote_ip(s: &Subject<'_>) -> IpAddr {
-    s.call.source
 }
 
 fn path_matches(matcher: &PathMatcher, path: &str) -> bool {

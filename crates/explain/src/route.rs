@@ -6,11 +6,10 @@ use hawser_proto::envoy::config::route::v3::route_action::ClusterSpecifier;
 use hawser_proto::envoy::config::route::v3::route_match::PathSpecifier;
 use hawser_proto::envoy::config::route::v3::{RedirectAction, RouteConfiguration, RouteMatch, VirtualHost, virtual_host};
 
-use crate::Verdict;
 use crate::call::{Call, HttpCall};
 use crate::config::Config;
-use crate::strings;
 use crate::upstream::{self, Target};
+use crate::{Verdict, fault, strings};
 
 pub(crate) fn walk(
     config: &Config,
@@ -39,6 +38,9 @@ pub(crate) fn walk(
         return Verdict::Refused { status: 404, why: format!("no route of virtual host {} matches", host.name) };
     };
     steps.push(format!("route {}", if route.name.is_empty() { "(unnamed)" } else { &route.name }));
+    if let Some(verdict) = fault::walk(&route.typed_per_filter_config, request, steps) {
+        return verdict;
+    }
     match &route.action {
         Some(Action::Route(action)) => {
             let targets: Vec<Target> = match &action.cluster_specifier {
@@ -87,7 +89,7 @@ fn virtual_host<'a>(routes: &'a RouteConfiguration, authority: &str) -> Option<&
     routes.virtual_hosts.iter().filter_map(|h| Some((best(h)?, h))).max_by_key(|(s, _)| *s).map(|(_, h)| h)
 }
 
-fn applies(m: &RouteMatch, request: &HttpCall) -> bool {
+pub(crate) fn applies(m: &RouteMatch, request: &HttpCall) -> bool {
     let path = request.path.split(['?', '#']).next().unwrap_or_default();
     let sensitive = m.case_sensitive.as_ref().is_none_or(|v| v.value);
     let fold = |s: &str| if sensitive { s.to_owned() } else { s.to_ascii_lowercase() };

@@ -27,30 +27,33 @@ pub(crate) fn matches(matcher: &StringMatcher, text: &str) -> bool {
 }
 
 /// `envoy.config.route.v3.HeaderMatcher`: a missing header matches nothing, unless `treat_missing_header_as_empty`; inversion
-/// comes after that (a missing header does match an inverted value).
-#[allow(deprecated)]
+/// comes after that (a missing header does match an inverted value). Of a header that is there several times, one value
+/// that matches is enough (since Envoy 1.39; `match_headers_individually`).
 pub(crate) fn header(matcher: &HeaderMatcher, call: &HttpCall) -> bool {
-    let found = call.header(&matcher.name.to_ascii_lowercase());
-    let value = match found {
-        Some(value) => Some(value),
-        None if matcher.treat_missing_header_as_empty => Some(String::new()),
-        None => None,
-    };
-    let is = match (&matcher.header_match_specifier, &value) {
-        (None, value) => value.is_some(),
-        (Some(HeaderMatchSpecifier::PresentMatch(present)), value) => value.is_some() == *present,
-        (Some(_), None) => false,
-        (Some(HeaderMatchSpecifier::StringMatch(m)), Some(value)) => matches(m, value),
-        (Some(HeaderMatchSpecifier::ExactMatch(p)), Some(value)) => value == p,
-        (Some(HeaderMatchSpecifier::PrefixMatch(p)), Some(value)) => value.starts_with(p.as_str()),
-        (Some(HeaderMatchSpecifier::SuffixMatch(p)), Some(value)) => value.ends_with(p.as_str()),
-        (Some(HeaderMatchSpecifier::ContainsMatch(p)), Some(value)) => value.contains(p.as_str()),
-        (Some(HeaderMatchSpecifier::SafeRegexMatch(r)), Some(value)) => full_match(r, value),
-        (Some(HeaderMatchSpecifier::RangeMatch(r)), Some(value)) => {
-            value.parse::<i64>().is_ok_and(|v| (r.start..r.end).contains(&v))
-        }
+    let mut values = call.header_values(&matcher.name.to_ascii_lowercase());
+    if values.is_empty() && matcher.treat_missing_header_as_empty {
+        values.push("");
+    }
+    let is = match &matcher.header_match_specifier {
+        None => !values.is_empty(),
+        Some(HeaderMatchSpecifier::PresentMatch(present)) => values.is_empty() != *present,
+        Some(specifier) => values.iter().any(|value| is_value(specifier, value)),
     };
     is != matcher.invert_match
+}
+
+#[allow(deprecated)] // Older forms of a string match, which EnvoyFilters may still have.
+fn is_value(specifier: &HeaderMatchSpecifier, value: &str) -> bool {
+    match specifier {
+        HeaderMatchSpecifier::PresentMatch(present) => *present,
+        HeaderMatchSpecifier::StringMatch(m) => matches(m, value),
+        HeaderMatchSpecifier::ExactMatch(p) => value == p,
+        HeaderMatchSpecifier::PrefixMatch(p) => value.starts_with(p.as_str()),
+        HeaderMatchSpecifier::SuffixMatch(p) => value.ends_with(p.as_str()),
+        HeaderMatchSpecifier::ContainsMatch(p) => value.contains(p.as_str()),
+        HeaderMatchSpecifier::SafeRegexMatch(r) => full_match(r, value),
+        HeaderMatchSpecifier::RangeMatch(r) => value.parse::<i64>().is_ok_and(|v| (r.start..r.end).contains(&v)),
+    }
 }
 
 /// A condition on a query parameter.

@@ -85,6 +85,7 @@ fn get(path: &str, headers: &[(&str, &str)]) -> Call {
             path: path.to_owned(),
             headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             http2: false,
+            denied_externally: false,
         }),
     }
 }

@@ -183,7 +183,7 @@ impl Context<'_> {
         self.identify(&mut all, &s.trust_domains, |v| {
             Ok(authenticated(wire::regex(&format!(
                 "spiffe://{}/.*",
-                v.replace('.', "\\.").replace('*', ".*")
+                glob(v)
             ))))
         })?;
         self.identify(&mut all, &s.remote_ip_blocks, remote_ip)?;
@@ -336,13 +336,32 @@ fn peer(value: &str) -> Result<principal::Identifier> {
 fn peer_namespace(value: &str) -> Result<principal::Identifier> {
     Ok(authenticated(wire::regex(&format!(
         ".*/ns/{}/.*",
-        value.replace('*', ".*")
+        glob(value)
     ))))
+}
+
+/// A text as a regular expression that fits it alone: names may have dots, which must not fit any character
+/// (CVE-2026-39350).
+fn literal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// The same, but that `*` fits anything.
+fn glob(text: &str) -> String {
+    text.split('*').map(literal).collect::<Vec<_>>().join(".*")
 }
 
 /// `name` or `namespace/name`.
 fn service_account(value: &str, own_namespace: &str) -> principal::Identifier {
     let (namespace, name) = value.split_once('/').unwrap_or((own_namespace, value));
+    let (namespace, name) = (literal(namespace), literal(name));
     authenticated(wire::regex(&format!(
         "spiffe://.+/ns/{namespace}/(.+/|)sa/{name}(/.+)?"
     )))

@@ -1,0 +1,35 @@
+//! The cases: a configuration, and calls with what becomes of them.
+
+mod authorization;
+mod gateways;
+mod hardening;
+mod inbound;
+mod outbound;
+mod tokens;
+
+use crate::world::Side;
+
+/// A configuration, and calls.
+pub struct Case {
+    pub name: &'static str,
+    pub side: Side,
+    /// Objects beside those of the world.
+    pub yaml: &'static str,
+    /// MeshConfig.
+    pub mesh: &'static str,
+    /// More of the proxy's metadata, as JSON.
+    pub metadata: &'static str,
+    /// One call a line.
+    pub calls: &'static str,
+}
+
+const fn case(name: &'static str, side: Side, yaml: &'static str, calls: &'static str) -> Case {
+    Case { name, side, yaml, mesh: "", metadata: "", calls }
+}
+
+pub fn all() -> Vec<Case> {
+    let parts = [outbound::CASES, inbound::CASES, authorization::CASES, tokens::CASES, gateways::CASES, hardening::CASES];
+    let all: Vec<Case> = parts.into_iter().flatten().map(|c| Case { ..*c }).collect();
+    assert!(all.len() >= 40, "{} cases", all.len());
+    all
+}
