@@ -90,3 +90,34 @@ fn https_never_leads_to_http() {
         assert_eq!(towards(&from, to).ok().map(|u| u.to_string()).as_deref(), expected, "{to}");
     }
 }
+
+#[test]
+fn tokens_are_refused_until_their_keys_are_there() {
+    let written = serde_json::json!({
+        "apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication",
+        "metadata": { "name": "tokens", "namespace": "a" },
+        "spec": { "jwtRules": [{ "issuer": "https://issuer.example", "jwksUri": "https://issuer.example/keys" }] },
+    });
+    let node = hawser_proto::envoy::config::core::v3::Node {
+        id: "sidecar~10.0.0.1~web.a~a.svc.cluster.local".to_owned(),
+        metadata: Some(Default::default()),
+        ..Default::default()
+    };
+    let proxy = hawser_translate::node::proxy(&node).unwrap();
+    let cluster = hawser_model::ClusterId::new("Kubernetes");
+    let settings = hawser_lower::Settings::new(cluster.clone());
+    let resource = hawser_api::parse(written).unwrap().resource;
+    let mut lowerer = hawser_lower::Lowerer::from_objects(settings, [(cluster, resource)]);
+    let uri = "https://issuer.example/keys".to_owned();
+    assert_eq!(lowerer.keys_wanted(), [uri.clone()].into());
+    for (name, fetched, key) in [
+        ("not fetched yet", None, "unavailable"),
+        ("not to be had", Some(Err("no answer".to_owned())), "unavailable"),
+        ("fetched", Some(Ok(KEYS.to_owned())), "AAAA"),
+    ] {
+        lowerer.set_keys(fetched.into_iter().map(|f| (uri.clone(), f)).collect());
+        let (resources, _) = hawser_translate::translate(&lowerer.snapshot(), &proxy);
+        let listener = hawser_proto::json::print_any(&resources.listeners["virtualInbound"].any).unwrap().to_string();
+        assert!(listener.contains("jwt_authn") && listener.contains(key), "{name}: {listener}");
+    }
+}
