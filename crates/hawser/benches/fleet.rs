@@ -22,6 +22,7 @@ use hawser_proto::envoy::config::core::v3::Node;
 use hawser_proto::type_url;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
+use tonic::transport::Channel;
 
 const PODS_PER_SERVICE: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -239,9 +240,8 @@ struct Proxy {
 
 impl Proxy {
     async fn run(self) -> Result<()> {
-        let mut client = AggregatedDiscoveryServiceClient::connect(format!("http://{}", self.address))
-            .await?
-            .max_decoding_message_size(256 << 20);
+        let channel = Channel::from_shared(format!("http://{}", self.address))?.connect().await?;
+        let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(256 << 20);
         let (requests, outgoing) = mpsc::channel(16);
         let node = Node {
             id: format!("sidecar~10.200.{}.{}~proxy-{}.default~default.svc.cluster.local", self.i >> 8, self.i & 255, self.i),
