@@ -3,9 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod analyze;
+mod ask;
 mod ca;
 mod files;
+mod kube_inject;
 mod manifest;
+mod proxy;
+mod remote_secret;
 mod service_dns;
 mod translate;
 mod validate;
@@ -40,6 +44,12 @@ enum Command {
     Translate(translate::TranslateArgs),
     Ca(ca::CaArgs),
     Manifest(manifest::ManifestArgs),
+    KubeInject(kube_inject::KubeInjectArgs),
+    CreateRemoteSecret(remote_secret::RemoteSecretArgs),
+    #[command(visible_alias = "ps")]
+    ProxyStatus(proxy::ProxyStatusArgs),
+    #[command(visible_alias = "pc")]
+    ProxyConfig(proxy::ProxyConfigArgs),
     ControlPlane(hawser_control::ControlPlaneArgs),
     /// What runs beside each Envoy: certificates, DNS, bootstrap, starting and draining.
     Agent(hawser_agent::AgentArgs),
@@ -91,6 +101,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Translate(args) => translate::run(&args),
         Command::Ca(args) => ca::run(&args).map(done),
         Command::Manifest(args) => manifest::run(&args),
+        Command::KubeInject(args) => kube_inject::run(&args),
+        Command::CreateRemoteSecret(args) => block_on(remote_secret::run(args)),
+        Command::ProxyStatus(args) => proxy::status(&args),
+        Command::ProxyConfig(args) => proxy::config(&args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hawser", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
