@@ -53,7 +53,12 @@ impl HttpCall {
             ":method" => vec![self.method.as_str()],
             ":path" => vec![self.path.as_str()],
             ":scheme" => vec!["http"],
-            _ => self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect(),
+            _ => self
+                .headers
+                .iter()
+                .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+                .map(|(_, v)| v.as_str())
+                .collect(),
         }
     }
 

@@ -16,14 +16,33 @@ use crate::call::Call;
 pub(crate) fn choose<'a>(listener: &'a Listener, call: &Call) -> Option<&'a FilterChain> {
     let facts = Facts::of(listener, call);
     let none = FilterChainMatch::default();
-    let mut left: Vec<(&FilterChain, &FilterChainMatch)> =
-        listener.filter_chains.iter().map(|c| (c, c.filter_chain_match.as_ref().unwrap_or(&none))).collect();
-    for score in [by_port, by_destination, by_server_name, by_transport, by_application, by_source] {
-        let scored: Vec<_> = left.iter().filter_map(|(c, m)| Some((score(m, &facts)?, *c, *m))).collect();
+    let mut left: Vec<(&FilterChain, &FilterChainMatch)> = listener
+        .filter_chains
+        .iter()
+        .map(|c| (c, c.filter_chain_match.as_ref().unwrap_or(&none)))
+        .collect();
+    for score in [
+        by_port,
+        by_destination,
+        by_server_name,
+        by_transport,
+        by_application,
+        by_source,
+    ] {
+        let scored: Vec<_> = left
+            .iter()
+            .filter_map(|(c, m)| Some((score(m, &facts)?, *c, *m)))
+            .collect();
         let best = scored.iter().map(|(s, ..)| *s).max();
-        left = scored.into_iter().filter(|(s, ..)| Some(*s) == best).map(|(_, c, m)| (c, m)).collect();
+        left = scored
+            .into_iter()
+            .filter(|(s, ..)| Some(*s) == best)
+            .map(|(_, c, m)| (c, m))
+            .collect();
     }
-    left.first().map(|(c, _)| *c).or(listener.default_filter_chain.as_ref())
+    left.first()
+        .map(|(c, _)| *c)
+        .or(listener.default_filter_chain.as_ref())
 }
 
 /// What the listener filters find out of a connection.
@@ -38,7 +57,12 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn of(listener: &Listener, call: &'a Call) -> Self {
-        let has = |name: &str| listener.listener_filters.iter().any(|f| f.name.contains(name));
+        let has = |name: &str| {
+            listener
+                .listener_filters
+                .iter()
+                .any(|f| f.name.contains(name))
+        };
         let (sni, transport, application) = match (&call.tls, &call.http) {
             (Some(tls), _) if has("tls_inspector") => (tls.sni.as_str(), "tls", tls.alpn.clone()),
             (None, Some(http)) if has("http_inspector") => {
@@ -47,7 +71,14 @@ impl<'a> Facts<'a> {
             }
             _ => ("", "raw_buffer", Vec::new()),
         };
-        Self { destination: call.destination.ip(), port: call.destination.port(), source: call.source, sni, transport, application }
+        Self {
+            destination: call.destination.ip(),
+            port: call.destination.port(),
+            source: call.source,
+            sni,
+            transport,
+            application,
+        }
     }
 }
 
@@ -77,7 +108,12 @@ fn by_ranges(ranges: &[CidrRange], ip: IpAddr) -> Score {
         let length = u8::try_from(r.prefix_len.as_ref().map_or(0, |l| l.value)).ok()?;
         IpNet::new(r.address_prefix.parse().ok()?, length).ok()
     };
-    ranges.iter().filter_map(net).filter(|n| n.contains(&ip)).map(|n| u32::from(n.prefix_len()) + 1).max()
+    ranges
+        .iter()
+        .filter_map(net)
+        .filter(|n| n.contains(&ip))
+        .map(|n| u32::from(n.prefix_len()) + 1)
+        .max()
 }
 
 /// Exact names before wildcards, longer wildcards before shorter ones.
@@ -88,7 +124,8 @@ fn by_server_name(m: &FilterChainMatch, facts: &Facts<'_>) -> Score {
     let sni = facts.sni.to_ascii_lowercase();
     let score = |name: &String| match name.strip_prefix('*') {
         None => (*name == sni).then_some(u32::MAX),
-        Some(suffix) => (sni.len() > suffix.len() && sni.ends_with(suffix)).then_some(u32::try_from(suffix.len()).unwrap_or(0) + 1),
+        Some(suffix) => (sni.len() > suffix.len() && sni.ends_with(suffix))
+            .then_some(u32::try_from(suffix.len()).unwrap_or(0) + 1),
     };
     m.server_names.iter().filter_map(score).max()
 }
@@ -105,6 +142,9 @@ fn by_application(m: &FilterChainMatch, facts: &Facts<'_>) -> Score {
         return Some(0);
     }
     // The client's order counts: its first protocol that any chain names is the one.
-    let place = facts.application.iter().position(|p| m.application_protocols.contains(p))?;
+    let place = facts
+        .application
+        .iter()
+        .position(|p| m.application_protocols.contains(p))?;
     Some(u32::MAX - u32::try_from(place).unwrap_or(u32::MAX - 1))
 }

@@ -55,7 +55,10 @@ fn decode<M: Message + Default>(
         .iter()
         .map(|(name, r)| {
             let message = M::decode(r.any.value.as_slice());
-            let message = message.map_err(|source| ConfigError { name: name.to_string(), source })?;
+            let message = message.map_err(|source| ConfigError {
+                name: name.to_string(),
+                source,
+            })?;
             Ok((name.to_string(), message))
         })
         .collect()
@@ -63,5 +66,7 @@ fn decode<M: Message + Default>(
 
 /// A packed message, if it is of that type.
 pub(crate) fn unpack<M: Message + Name + Default>(any: &Any) -> Option<M> {
-    any.type_url.ends_with(&format!("/{}", M::full_name())).then(|| M::decode(any.value.as_slice()).ok())?
+    any.type_url
+        .ends_with(&format!("/{}", M::full_name()))
+        .then(|| M::decode(any.value.as_slice()).ok())?
 }

@@ -15,12 +15,18 @@ use crate::config::unpack;
 use crate::{Verdict, strings, token};
 
 /// The verdict of a route's own filter settings; `None` if they let the request pass.
-pub(crate) fn walk(settings: &HashMap<String, Any>, request: &HttpCall, steps: &mut Vec<String>) -> Option<Verdict> {
+pub(crate) fn walk(
+    settings: &HashMap<String, Any>,
+    request: &HttpCall,
+    steps: &mut Vec<String>,
+) -> Option<Verdict> {
     let fault = settings.values().find_map(unpack::<HttpFault>);
-    fault.and_then(|f| injected(&f, request, steps)).or_else(|| {
-        let policy = settings.values().find_map(unpack::<CorsPolicy>)?;
-        preflight(&policy, request, steps)
-    })
+    fault
+        .and_then(|f| injected(&f, request, steps))
+        .or_else(|| {
+            let policy = settings.values().find_map(unpack::<CorsPolicy>)?;
+            preflight(&policy, request, steps)
+        })
 }
 
 fn injected(fault: &HttpFault, request: &HttpCall, steps: &mut Vec<String>) -> Option<Verdict> {
@@ -31,13 +37,21 @@ fn injected(fault: &HttpFault, request: &HttpCall, steps: &mut Vec<String>) -> O
         && let Some(FaultDelaySecifier::FixedDelay(time)) = &delay.fault_delay_secifier
     {
         let seconds = time.seconds as f64 + f64::from(time.nanos) / 1e9;
-        steps.push(format!("fault: {}% wait {seconds} s", percent(delay.percentage.as_ref())));
+        steps.push(format!(
+            "fault: {}% wait {seconds} s",
+            percent(delay.percentage.as_ref())
+        ));
     }
     let abort = fault.abort.as_ref()?;
-    let Some(ErrorType::HttpStatus(status)) = &abort.error_type else { return None };
+    let Some(ErrorType::HttpStatus(status)) = &abort.error_type else {
+        return None;
+    };
     let share = percent(abort.percentage.as_ref());
     steps.push(format!("fault: {share}% are answered with {status}"));
-    (share >= 100.0).then(|| Verdict::Refused { status: *status, why: "fault injected by the route".to_owned() })
+    (share >= 100.0).then(|| Verdict::Refused {
+        status: *status,
+        why: "fault injected by the route".to_owned(),
+    })
 }
 
 fn percent(p: Option<&FractionalPercent>) -> f64 {
@@ -56,8 +70,20 @@ fn preflight(policy: &CorsPolicy, request: &HttpCall, steps: &mut Vec<String>) -
         return None;
     }
     let origin = request.header("origin").unwrap_or_default();
-    let known = policy.allow_origin_string_match.iter().any(|m| strings::matches(m, &origin));
-    let forwards = policy.forward_not_matching_preflights.as_ref().is_none_or(|v| v.value);
-    steps.push(format!("cors: origin {origin} is {}", if known { "allowed" } else { "not allowed" }));
-    (known || !forwards).then(|| Verdict::Answered { status: 200, location: String::new() })
+    let known = policy
+        .allow_origin_string_match
+        .iter()
+        .any(|m| strings::matches(m, &origin));
+    let forwards = policy
+        .forward_not_matching_preflights
+        .as_ref()
+        .is_none_or(|v| v.value);
+    steps.push(format!(
+        "cors: origin {origin} is {}",
+        if known { "allowed" } else { "not allowed" }
+    ));
+    (known || !forwards).then(|| Verdict::Answered {
+        status: 200,
+        location: String::new(),
+    })
 }

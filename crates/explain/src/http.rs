@@ -22,7 +22,11 @@ const RBAC: &str = "envoy.filters.http.rbac";
 
 /// Filters that decide nothing by themselves: routes tell them what to do, or they only change what is passed on.
 const PASSING: &[&str] = &[
-    "fault.v3.HTTPFault", "cors.v3.Cors", "router.v3.Router", "set_filter_state.v3.Config", "grpc_stats.v3.FilterConfig",
+    "fault.v3.HTTPFault",
+    "cors.v3.Cors",
+    "router.v3.Router",
+    "set_filter_state.v3.Config",
+    "grpc_stats.v3.FilterConfig",
     "header_mutation.v3.HeaderMutation",
 ];
 
@@ -36,22 +40,48 @@ pub(crate) fn walk(
 ) -> Verdict {
     let path = match normalize(manager, &request.path) {
         Normalized::Path(path) => path,
-        Normalized::Refused => return Verdict::Refused { status: 400, why: "the path cannot be made normal".to_owned() },
-        Normalized::Redirected(location) => return Verdict::Answered { status: 307, location },
+        Normalized::Refused => {
+            return Verdict::Refused {
+                status: 400,
+                why: "the path cannot be made normal".to_owned(),
+            };
+        }
+        Normalized::Redirected(location) => {
+            return Verdict::Answered {
+                status: 307,
+                location,
+            };
+        }
     };
-    let request = HttpCall { path, ..request.clone() };
+    let request = HttpCall {
+        path,
+        ..request.clone()
+    };
     let remote = remote(manager, call, &request);
     let mut metadata = json!({});
     for filter in &manager.http_filters {
-        let Some(ConfigType::TypedConfig(any)) = &filter.config_type else { continue };
-        let subject = Subject { call, http: Some(&request), remote, metadata: &metadata };
+        let Some(ConfigType::TypedConfig(any)) = &filter.config_type else {
+            continue;
+        };
+        let subject = Subject {
+            call,
+            http: Some(&request),
+            remote,
+            metadata: &metadata,
+        };
         if let Some(rules) = unpack::<Rbac>(any) {
             if let Err(why) = rbac::decide(rules.rules.as_ref(), &subject, steps) {
                 return Verdict::Refused { status: 403, why };
             }
-            let fitting = rules.shadow_rules.as_ref().and_then(|shadow| rbac::fitting(shadow, &subject));
+            let fitting = rules
+                .shadow_rules
+                .as_ref()
+                .and_then(|shadow| rbac::fitting(shadow, &subject));
             if let Some(policy) = fitting.map(str::to_owned) {
-                let key = format!("{}shadow_effective_policy_id", rules.shadow_rules_stat_prefix);
+                let key = format!(
+                    "{}shadow_effective_policy_id",
+                    rules.shadow_rules_stat_prefix
+                );
                 steps.push(format!("rbac {policy} fits, in shadow"));
                 metadata[RBAC][key] = policy.into();
             }
@@ -59,18 +89,33 @@ pub(crate) fn walk(
             match token::check(&tokens, &request) {
                 Ok(None) => {}
                 Ok(Some(claims)) => {
-                    steps.push(format!("jwt_authn: a token of {}", claims["iss"].as_str().unwrap_or("nobody")));
+                    steps.push(format!(
+                        "jwt_authn: a token of {}",
+                        claims["iss"].as_str().unwrap_or("nobody")
+                    ));
                     metadata[JWT]["payload"] = claims;
                 }
-                Err(why) => return Verdict::Refused { status: 401, why: format!("jwt_authn: {why}") },
+                Err(why) => {
+                    return Verdict::Refused {
+                        status: 401,
+                        why: format!("jwt_authn: {why}"),
+                    };
+                }
             }
         } else if let Some(other) = unpack::<ExtAuthz>(any) {
-            if other.filter_enabled_metadata.as_ref().is_some_and(|m| !meta::matches(m, &metadata)) {
+            if other
+                .filter_enabled_metadata
+                .as_ref()
+                .is_some_and(|m| !meta::matches(m, &metadata))
+            {
                 continue;
             }
             steps.push("ext_authz: an external authorizer is asked".to_owned());
             if request.denied_externally {
-                return Verdict::Refused { status: 403, why: "the external authorizer refuses".to_owned() };
+                return Verdict::Refused {
+                    status: 403,
+                    why: "the external authorizer refuses".to_owned(),
+                };
             }
         } else if !PASSING.iter().any(|known| any.type_url.ends_with(known)) {
             steps.push(format!("filter {} may do anything", filter.name));
@@ -83,7 +128,10 @@ pub(crate) fn walk(
     };
     match routes {
         Some(routes) => route::walk(config, routes, call, &request, inbound, steps),
-        None => Verdict::Refused { status: 404, why: "the route configuration is not there".to_owned() },
+        None => Verdict::Refused {
+            status: 404,
+            why: "the route configuration is not there".to_owned(),
+        },
     }
 }
 
@@ -99,5 +147,8 @@ fn remote(manager: &HttpConnectionManager, call: &Call, request: &HttpCall) -> I
         (false, hops) => hops,
     };
     let said = request.header("x-forwarded-for").unwrap_or_default();
-    said.rsplit(',').nth(from_the_right).and_then(|a| a.trim().parse().ok()).unwrap_or(call.source)
+    said.rsplit(',')
+        .nth(from_the_right)
+        .and_then(|a| a.trim().parse().ok())
+        .unwrap_or(call.source)
 }

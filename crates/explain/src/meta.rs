@@ -11,7 +11,9 @@ use crate::strings;
 pub(crate) fn matches(matcher: &MetadataMatcher, metadata: &Value) -> bool {
     let mut value = &metadata[matcher.filter.as_str()];
     for segment in &matcher.path {
-        let Some(Segment::Key(key)) = &segment.segment else { return false };
+        let Some(Segment::Key(key)) = &segment.segment else {
+            return false;
+        };
         value = &value[key.as_str()];
     }
     matcher.value.as_ref().is_some_and(|m| of_value(m, value)) != matcher.invert
@@ -23,9 +25,13 @@ fn of_value(matcher: &ValueMatcher, value: &Value) -> bool {
         (Some(MatchPattern::BoolMatch(wanted)), Value::Bool(is)) => wanted == is,
         (Some(MatchPattern::PresentMatch(wanted)), value) => value.is_null() != *wanted,
         (Some(MatchPattern::NullMatch(_)), value) => value.is_null(),
-        (Some(MatchPattern::OrMatch(any)), value) => any.value_matchers.iter().any(|m| of_value(m, value)),
+        (Some(MatchPattern::OrMatch(any)), value) => {
+            any.value_matchers.iter().any(|m| of_value(m, value))
+        }
         (Some(MatchPattern::ListMatch(list)), Value::Array(items)) => match &list.match_pattern {
-            Some(list_matcher::MatchPattern::OneOf(m)) => items.iter().any(|item| of_value(m, item)),
+            Some(list_matcher::MatchPattern::OneOf(m)) => {
+                items.iter().any(|item| of_value(m, item))
+            }
             None => false,
         },
         _ => false,

@@ -24,11 +24,19 @@ pub(crate) fn normalize(manager: &HttpConnectionManager, path: &str) -> Normaliz
         None => (path.to_owned(), String::new()),
     };
     let mut redirect = false;
-    let has_escaped = ["%2f", "%2F", "%5c", "%5C"].iter().any(|e| path.contains(e));
+    let has_escaped = ["%2f", "%2F", "%5c", "%5C"]
+        .iter()
+        .any(|e| path.contains(e));
     match Escaped::try_from(manager.path_with_escaped_slashes_action) {
         Ok(Escaped::RejectRequest) if has_escaped => return Normalized::Refused,
-        Ok(action @ (Escaped::UnescapeAndRedirect | Escaped::UnescapeAndForward)) if has_escaped => {
-            path = path.replace("%2f", "/").replace("%2F", "/").replace("%5c", "\\").replace("%5C", "\\");
+        Ok(action @ (Escaped::UnescapeAndRedirect | Escaped::UnescapeAndForward))
+            if has_escaped =>
+        {
+            path = path
+                .replace("%2f", "/")
+                .replace("%2F", "/")
+                .replace("%5c", "\\")
+                .replace("%5C", "\\");
             redirect = action == Escaped::UnescapeAndRedirect;
         }
         _ => {}
@@ -45,7 +53,11 @@ pub(crate) fn normalize(manager: &HttpConnectionManager, path: &str) -> Normaliz
         }
     }
     let whole = path + &query;
-    if redirect { Normalized::Redirected(whole) } else { Normalized::Path(whole) }
+    if redirect {
+        Normalized::Redirected(whole)
+    } else {
+        Normalized::Path(whole)
+    }
 }
 
 /// Dot segments removed, backslashes made slashes, unreserved characters unescaped, other escapes in upper case (what
@@ -94,7 +106,12 @@ fn unescape(path: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while i < bytes.len() {
-        let escaped = (bytes[i] == b'%').then(|| path.get(i + 1..i + 3).and_then(|h| u8::from_str_radix(h, 16).ok())).flatten();
+        let escaped = (bytes[i] == b'%')
+            .then(|| {
+                path.get(i + 1..i + 3)
+                    .and_then(|h| u8::from_str_radix(h, 16).ok())
+            })
+            .flatten();
         match escaped {
             Some(b) if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => {
                 out.push(b);
@@ -136,7 +153,12 @@ mod tests {
             (false, keep, "/a//b", Path("/a//b".into())),
             (true, keep, "/a//b", Path("/a/b".into())),
             (false, keep, "/a%2Fb", Path("/a%2Fb".into())),
-            (true, Escaped::UnescapeAndForward, "/a%2F%2fb", Path("/a/b".into())),
+            (
+                true,
+                Escaped::UnescapeAndForward,
+                "/a%2F%2fb",
+                Path("/a/b".into()),
+            ),
             (false, Escaped::RejectRequest, "/a%2fb", Refused),
             (false, keep, "/%61dmin", Path("/admin".into())),
             (false, keep, "/a\\b", Path("/a/b".into())),

@@ -37,13 +37,18 @@ pub(crate) fn fitting<'a>(rules: &'a Rbac, subject: &Subject<'_>) -> Option<&'a 
     names.sort();
     let found = names.into_iter().find(|name| {
         let policy = &rules.policies[*name];
-        policy.permissions.iter().any(|p| permits(p, subject)) && policy.principals.iter().any(|p| is_principal(p, subject))
+        policy.permissions.iter().any(|p| permits(p, subject))
+            && policy.principals.iter().any(|p| is_principal(p, subject))
     });
     found.map(String::as_str)
 }
 
 /// Whether the subject passes; if not, why.
-pub(crate) fn decide(rules: Option<&Rbac>, subject: &Subject<'_>, steps: &mut Vec<String>) -> Result<(), String> {
+pub(crate) fn decide(
+    rules: Option<&Rbac>,
+    subject: &Subject<'_>,
+    steps: &mut Vec<String>,
+) -> Result<(), String> {
     // No rules at all: the filter does nothing (it may have shadow rules, which only report).
     let Some(rules) = rules else { return Ok(()) };
     let found = fitting(rules, subject);
@@ -73,10 +78,16 @@ fn permits(permission: &Permission, s: &Subject<'_>) -> bool {
         Some(Rule::UrlPath(m)) => s.http.is_some() && path_matches(m, s.path()),
         Some(Rule::DestinationIp(r)) => in_range(r, s.call.destination.ip()),
         Some(Rule::DestinationPort(p)) => *p == u32::from(s.call.destination.port()),
-        Some(Rule::DestinationPortRange(r)) => (r.start..r.end).contains(&i32::from(s.call.destination.port())),
-        Some(Rule::RequestedServerName(m)) => strings::matches(m, s.call.tls.as_ref().map_or("", |t| t.sni.as_str())),
+        Some(Rule::DestinationPortRange(r)) => {
+            (r.start..r.end).contains(&i32::from(s.call.destination.port()))
+        }
+        Some(Rule::RequestedServerName(m)) => {
+            strings::matches(m, s.call.tls.as_ref().map_or("", |t| t.sni.as_str()))
+        }
         Some(Rule::Metadata(m)) => crate::meta::matches(m, s.metadata),
-        Some(Rule::UriTemplate(template)) => s.http.is_some() && template_matches(template, s.path()),
+        Some(Rule::UriTemplate(template)) => {
+            s.http.is_some() && template_matches(template, s.path())
+        }
         _ => false,
     }
 }
@@ -110,15 +121,23 @@ fn is_principal(principal: &Principal, s: &Subject<'_>) -> bool {
 }
 
 fn path_matches(matcher: &PathMatcher, path: &str) -> bool {
-    let Some(PathRule::Path(m)) = &matcher.rule else { return false };
+    let Some(PathRule::Path(m)) = &matcher.rule else {
+        return false;
+    };
     // A path matcher looks at the path alone.
     strings::matches(m, path.split(['?', '#']).next().unwrap_or_default())
 }
 
 /// Path templates (`{*}` one segment, `{**}` any number), as Istio writes them into `uri_template` rules.
-fn template_matches(template: &hawser_proto::envoy::config::core::v3::TypedExtensionConfig, path: &str) -> bool {
+fn template_matches(
+    template: &hawser_proto::envoy::config::core::v3::TypedExtensionConfig,
+    path: &str,
+) -> bool {
     use hawser_proto::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
-    let config = template.typed_config.as_ref().and_then(crate::config::unpack::<UriTemplateMatchConfig>);
+    let config = template
+        .typed_config
+        .as_ref()
+        .and_then(crate::config::unpack::<UriTemplateMatchConfig>);
     let Some(config) = config else { return false };
     let mut pattern = String::from("^");
     let mut rest = config.path_template.as_str();
@@ -128,7 +147,15 @@ fn template_matches(template: &hawser_proto::envoy::config::core::v3::TypedExten
         let (token, segments) = ["{**}", "**", "{*}", "*"]
             .iter()
             .find(|t| rest.starts_with(**t))
-            .map_or_else(|| (rest.find('}').map_or(rest.len(), |e| e + 1), rest.contains("**")), |t| (t.len(), t.contains("**")));
+            .map_or_else(
+                || {
+                    (
+                        rest.find('}').map_or(rest.len(), |e| e + 1),
+                        rest.contains("**"),
+                    )
+                },
+                |t| (t.len(), t.contains("**")),
+            );
         pattern.push_str(if segments { ".*" } else { "[^/]+" });
         rest = &rest[token..];
     }
@@ -140,6 +167,10 @@ fn template_matches(template: &hawser_proto::envoy::config::core::v3::TypedExten
 
 fn in_range(range: &CidrRange, ip: IpAddr) -> bool {
     let length = u8::try_from(range.prefix_len.as_ref().map_or(0, |l| l.value)).unwrap_or(u8::MAX);
-    let net = range.address_prefix.parse().ok().and_then(|a: IpAddr| IpNet::new(a, length).ok());
+    let net = range
+        .address_prefix
+        .parse()
+        .ok()
+        .and_then(|a: IpAddr| IpNet::new(a, length).ok());
     net.is_some_and(|n| n.contains(&ip))
 }

@@ -1,10 +1,14 @@
 //! Virtual host, route and its action (`config.route.v3`).
 
-use hawser_proto::envoy::config::route::v3::redirect_action::{PathRewriteSpecifier, SchemeRewriteSpecifier};
+use hawser_proto::envoy::config::route::v3::redirect_action::{
+    PathRewriteSpecifier, SchemeRewriteSpecifier,
+};
 use hawser_proto::envoy::config::route::v3::route::Action;
 use hawser_proto::envoy::config::route::v3::route_action::ClusterSpecifier;
 use hawser_proto::envoy::config::route::v3::route_match::PathSpecifier;
-use hawser_proto::envoy::config::route::v3::{RedirectAction, RouteConfiguration, RouteMatch, VirtualHost, virtual_host};
+use hawser_proto::envoy::config::route::v3::{
+    RedirectAction, RouteConfiguration, RouteMatch, VirtualHost, virtual_host,
+};
 
 use crate::call::{Call, HttpCall};
 use crate::config::Config;
@@ -25,40 +29,81 @@ pub(crate) fn walk(
         false => request.authority.as_str(),
     };
     let Some(host) = virtual_host(routes, &authority.to_ascii_lowercase()) else {
-        return Verdict::Refused { status: 404, why: format!("no virtual host for {}", request.authority) };
+        return Verdict::Refused {
+            status: 404,
+            why: format!("no virtual host for {}", request.authority),
+        };
     };
     steps.push(format!("virtual host {}", host.name));
     let demands_tls = host.require_tls == virtual_host::TlsRequirementType::All as i32;
     if demands_tls && call.tls.is_none() {
-        return Verdict::Answered { status: 301, location: format!("https://{}{}", request.authority, request.path) };
+        return Verdict::Answered {
+            status: 301,
+            location: format!("https://{}{}", request.authority, request.path),
+        };
     }
     let none = RouteMatch::default();
-    let found = host.routes.iter().find(|r| applies(r.r#match.as_ref().unwrap_or(&none), request));
+    let found = host
+        .routes
+        .iter()
+        .find(|r| applies(r.r#match.as_ref().unwrap_or(&none), request));
     let Some(route) = found else {
-        return Verdict::Refused { status: 404, why: format!("no route of virtual host {} matches", host.name) };
+        return Verdict::Refused {
+            status: 404,
+            why: format!("no route of virtual host {} matches", host.name),
+        };
     };
-    steps.push(format!("route {}", if route.name.is_empty() { "(unnamed)" } else { &route.name }));
+    steps.push(format!(
+        "route {}",
+        if route.name.is_empty() {
+            "(unnamed)"
+        } else {
+            &route.name
+        }
+    ));
     if let Some(verdict) = fault::walk(&route.typed_per_filter_config, request, steps) {
         return verdict;
     }
     match &route.action {
         Some(Action::Route(action)) => {
             let targets: Vec<Target> = match &action.cluster_specifier {
-                Some(ClusterSpecifier::Cluster(name)) => vec![Target { cluster: name.clone(), weight: 1 }],
+                Some(ClusterSpecifier::Cluster(name)) => vec![Target {
+                    cluster: name.clone(),
+                    weight: 1,
+                }],
                 Some(ClusterSpecifier::WeightedClusters(all)) => {
-                    let weight = |w: Option<&hawser_proto::google::protobuf::UInt32Value>| w.map_or(0, |v| v.value);
-                    all.clusters.iter().map(|c| Target { cluster: c.name.clone(), weight: weight(c.weight.as_ref()) }).collect()
+                    let weight = |w: Option<&hawser_proto::google::protobuf::UInt32Value>| {
+                        w.map_or(0, |v| v.value)
+                    };
+                    all.clusters
+                        .iter()
+                        .map(|c| Target {
+                            cluster: c.name.clone(),
+                            weight: weight(c.weight.as_ref()),
+                        })
+                        .collect()
                 }
                 _ => Vec::new(),
             };
             upstream::forward(config, &targets, call.destination, !inbound)
         }
         Some(Action::Redirect(redirect)) => {
-            let status = [301, 302, 303, 307, 308].get(usize::try_from(redirect.response_code).unwrap_or(0)).copied();
-            Verdict::Answered { status: status.unwrap_or(301), location: location(redirect, route.r#match.as_ref(), call, request) }
+            let status = [301, 302, 303, 307, 308]
+                .get(usize::try_from(redirect.response_code).unwrap_or(0))
+                .copied();
+            Verdict::Answered {
+                status: status.unwrap_or(301),
+                location: location(redirect, route.r#match.as_ref(), call, request),
+            }
         }
-        Some(Action::DirectResponse(direct)) => Verdict::Answered { status: direct.status, location: String::new() },
-        _ => Verdict::Refused { status: 404, why: "the route has no action".to_owned() },
+        Some(Action::DirectResponse(direct)) => Verdict::Answered {
+            status: direct.status,
+            location: String::new(),
+        },
+        _ => Verdict::Refused {
+            status: 404,
+            why: "the route has no action".to_owned(),
+        },
     }
 }
 
@@ -80,19 +125,32 @@ fn virtual_host<'a>(routes: &'a RouteConfiguration, authority: &str) -> Option<&
             return Some((1, 0));
         }
         if let Some(suffix) = domain.strip_prefix('*') {
-            return (authority.len() > suffix.len() && authority.ends_with(suffix)).then_some((3, suffix.len()));
+            return (authority.len() > suffix.len() && authority.ends_with(suffix))
+                .then_some((3, suffix.len()));
         }
         let prefix = domain.strip_suffix('*')?;
-        (authority.len() > prefix.len() && authority.starts_with(prefix)).then_some((2, prefix.len()))
+        (authority.len() > prefix.len() && authority.starts_with(prefix))
+            .then_some((2, prefix.len()))
     };
     let best = |host: &VirtualHost| host.domains.iter().filter_map(|d| score(d)).max();
-    routes.virtual_hosts.iter().filter_map(|h| Some((best(h)?, h))).max_by_key(|(s, _)| *s).map(|(_, h)| h)
+    routes
+        .virtual_hosts
+        .iter()
+        .filter_map(|h| Some((best(h)?, h)))
+        .max_by_key(|(s, _)| *s)
+        .map(|(_, h)| h)
 }
 
 pub(crate) fn applies(m: &RouteMatch, request: &HttpCall) -> bool {
     let path = request.path.split(['?', '#']).next().unwrap_or_default();
     let sensitive = m.case_sensitive.as_ref().is_none_or(|v| v.value);
-    let fold = |s: &str| if sensitive { s.to_owned() } else { s.to_ascii_lowercase() };
+    let fold = |s: &str| {
+        if sensitive {
+            s.to_owned()
+        } else {
+            s.to_ascii_lowercase()
+        }
+    };
     let on_path = match &m.path_specifier {
         Some(PathSpecifier::Prefix(p)) => fold(&request.path).starts_with(&fold(p)),
         Some(PathSpecifier::Path(p)) => fold(path) == fold(p),
@@ -104,14 +162,25 @@ pub(crate) fn applies(m: &RouteMatch, request: &HttpCall) -> bool {
         Some(PathSpecifier::ConnectMatcher(_)) => request.method == "CONNECT",
         _ => false,
     };
-    let is_grpc = || request.header("content-type").is_some_and(|v| v == "application/grpc" || v.starts_with("application/grpc+"));
+    let is_grpc = || {
+        request
+            .header("content-type")
+            .is_some_and(|v| v == "application/grpc" || v.starts_with("application/grpc+"))
+    };
     on_path
         && m.headers.iter().all(|h| strings::header(h, request))
-        && m.query_parameters.iter().all(|q| strings::query(q, &request.path))
+        && m.query_parameters
+            .iter()
+            .all(|q| strings::query(q, &request.path))
         && (m.grpc.is_none() || is_grpc())
 }
 
-fn location(redirect: &RedirectAction, matched: Option<&RouteMatch>, call: &Call, request: &HttpCall) -> String {
+fn location(
+    redirect: &RedirectAction,
+    matched: Option<&RouteMatch>,
+    call: &Call,
+    request: &HttpCall,
+) -> String {
     let own = if call.tls.is_some() { "https" } else { "http" };
     let scheme = match &redirect.scheme_rewrite_specifier {
         Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => "https",
@@ -127,14 +196,21 @@ fn location(redirect: &RedirectAction, matched: Option<&RouteMatch>, call: &Call
     } else if scheme != own {
         // The default port of the old scheme does not fit the new one.
         let default = if own == "http" { ":80" } else { ":443" };
-        host = host.strip_suffix(default).map_or(host.clone(), str::to_owned);
+        host = host
+            .strip_suffix(default)
+            .map_or(host.clone(), str::to_owned);
     }
-    let (path, query) = request.path.split_once('?').map_or((request.path.as_str(), ""), |(p, q)| (p, q));
+    let (path, query) = request
+        .path
+        .split_once('?')
+        .map_or((request.path.as_str(), ""), |(p, q)| (p, q));
     let new_path = match &redirect.path_rewrite_specifier {
         Some(PathRewriteSpecifier::PathRedirect(p)) => p.clone(),
         Some(PathRewriteSpecifier::PrefixRewrite(p)) => {
             let prefix = match matched.and_then(|m| m.path_specifier.as_ref()) {
-                Some(PathSpecifier::Prefix(prefix) | PathSpecifier::PathSeparatedPrefix(prefix)) => prefix.as_str(),
+                Some(
+                    PathSpecifier::Prefix(prefix) | PathSpecifier::PathSeparatedPrefix(prefix),
+                ) => prefix.as_str(),
                 Some(PathSpecifier::Path(whole)) => whole.as_str(),
                 _ => "",
             };
@@ -142,6 +218,10 @@ fn location(redirect: &RedirectAction, matched: Option<&RouteMatch>, call: &Call
         }
         _ => path.to_owned(),
     };
-    let query = if query.is_empty() || redirect.strip_query || new_path.contains('?') { String::new() } else { format!("?{query}") };
+    let query = if query.is_empty() || redirect.strip_query || new_path.contains('?') {
+        String::new()
+    } else {
+        format!("?{query}")
+    };
     format!("{scheme}://{host}{new_path}{query}")
 }

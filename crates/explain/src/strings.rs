@@ -1,7 +1,9 @@
 //! Envoy's matchers of strings and headers.
 
 use hawser_proto::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
-use hawser_proto::envoy::config::route::v3::{HeaderMatcher, QueryParameterMatcher, query_parameter_matcher};
+use hawser_proto::envoy::config::route::v3::{
+    HeaderMatcher, QueryParameterMatcher, query_parameter_matcher,
+};
 use hawser_proto::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use hawser_proto::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher};
 
@@ -14,7 +16,13 @@ pub(crate) fn full_match(regex: &RegexMatcher, text: &str) -> bool {
 
 /// `envoy.type.matcher.v3.StringMatcher`.
 pub(crate) fn matches(matcher: &StringMatcher, text: &str) -> bool {
-    let fold = |s: &str| if matcher.ignore_case { s.to_ascii_lowercase() } else { s.to_owned() };
+    let fold = |s: &str| {
+        if matcher.ignore_case {
+            s.to_ascii_lowercase()
+        } else {
+            s.to_owned()
+        }
+    };
     let text = fold(text);
     match &matcher.match_pattern {
         Some(MatchPattern::Exact(p)) => text == fold(p),
@@ -52,7 +60,9 @@ fn is_value(specifier: &HeaderMatchSpecifier, value: &str) -> bool {
         HeaderMatchSpecifier::SuffixMatch(p) => value.ends_with(p.as_str()),
         HeaderMatchSpecifier::ContainsMatch(p) => value.contains(p.as_str()),
         HeaderMatchSpecifier::SafeRegexMatch(r) => full_match(r, value),
-        HeaderMatchSpecifier::RangeMatch(r) => value.parse::<i64>().is_ok_and(|v| (r.start..r.end).contains(&v)),
+        HeaderMatchSpecifier::RangeMatch(r) => value
+            .parse::<i64>()
+            .is_ok_and(|v| (r.start..r.end).contains(&v)),
     }
 }
 

@@ -9,7 +9,9 @@ use hawser_proto::envoy::config::core::v3::data_source::Specifier;
 use hawser_proto::envoy::extensions::filters::http::jwt_authn::v3::jwt_provider::JwksSourceSpecifier;
 use hawser_proto::envoy::extensions::filters::http::jwt_authn::v3::jwt_requirement::RequiresType;
 use hawser_proto::envoy::extensions::filters::http::jwt_authn::v3::requirement_rule::RequirementType;
-use hawser_proto::envoy::extensions::filters::http::jwt_authn::v3::{JwtAuthentication, JwtProvider, JwtRequirement};
+use hawser_proto::envoy::extensions::filters::http::jwt_authn::v3::{
+    JwtAuthentication, JwtProvider, JwtRequirement,
+};
 use serde_json::Value;
 
 use crate::call::HttpCall;
@@ -25,20 +27,29 @@ enum Found {
 }
 
 /// The claims that later filters see; the error says why the request is refused.
-pub(crate) fn check(filter: &JwtAuthentication, request: &HttpCall) -> Result<Option<Value>, String> {
+pub(crate) fn check(
+    filter: &JwtAuthentication,
+    request: &HttpCall,
+) -> Result<Option<Value>, String> {
     if filter.bypass_cors_preflight && is_preflight(request) {
         return Ok(None);
     }
     for rule in &filter.rules {
-        if !rule.r#match.as_ref().is_none_or(|m| crate::route::applies(m, request)) {
+        if !rule
+            .r#match
+            .as_ref()
+            .is_none_or(|m| crate::route::applies(m, request))
+        {
             continue;
         }
         let found = match &rule.requirement_type {
             Some(RequirementType::Requires(requirement)) => of(filter, requirement, request),
-            Some(RequirementType::RequirementName(name)) => match filter.requirement_map.get(name) {
-                Some(requirement) => of(filter, requirement, request),
-                None => Found::Good(None),
-            },
+            Some(RequirementType::RequirementName(name)) => {
+                match filter.requirement_map.get(name) {
+                    Some(requirement) => of(filter, requirement, request),
+                    None => Found::Good(None),
+                }
+            }
             None => Found::Good(None),
         };
         return match found {
@@ -64,9 +75,15 @@ fn of(filter: &JwtAuthentication, requirement: &JwtRequirement, request: &HttpCa
         },
         // Missing is good here; a bad token is refused by the alternative that looks at it.
         Some(RequiresType::AllowMissing(_)) => Found::Missing,
-        Some(RequiresType::AllowMissingOrFailed(_) | RequiresType::ExtractOnlyWithoutValidation(_)) | None => Found::Good(None),
+        Some(
+            RequiresType::AllowMissingOrFailed(_) | RequiresType::ExtractOnlyWithoutValidation(_),
+        )
+        | None => Found::Good(None),
         Some(RequiresType::RequiresAny(any)) => {
-            let may_be_missing = any.requirements.iter().any(|r| matches!(r.requires_type, Some(RequiresType::AllowMissing(_))));
+            let may_be_missing = any
+                .requirements
+                .iter()
+                .any(|r| matches!(r.requires_type, Some(RequiresType::AllowMissing(_))));
             let mut last = Found::Missing;
             for one in &any.requirements {
                 match of(filter, one, request) {
@@ -90,10 +107,18 @@ fn of(filter: &JwtAuthentication, requirement: &JwtRequirement, request: &HttpCa
             }
             Found::Good(claims)
         }
-        Some(RequiresType::ProviderAndAudiences(with)) => match filter.providers.get(&with.provider_name) {
-            Some(provider) => by(&JwtProvider { audiences: with.audiences.clone(), ..provider.clone() }, request),
-            None => Found::Bad(format!("provider {} does not exist", with.provider_name)),
-        },
+        Some(RequiresType::ProviderAndAudiences(with)) => {
+            match filter.providers.get(&with.provider_name) {
+                Some(provider) => by(
+                    &JwtProvider {
+                        audiences: with.audiences.clone(),
+                        ..provider.clone()
+                    },
+                    request,
+                ),
+                None => Found::Bad(format!("provider {} does not exist", with.provider_name)),
+            }
+        }
     }
 }
 
@@ -113,27 +138,41 @@ fn by(provider: &JwtProvider, request: &HttpCall) -> Found {
 fn tokens(provider: &JwtProvider, request: &HttpCall) -> Vec<String> {
     let in_query = |name: &str| {
         let query = request.path.split_once('?').map_or("", |(_, q)| q);
-        query.split('&').find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name).map(|(_, v)| v.to_owned()))
+        query.split('&').find_map(|pair| {
+            pair.split_once('=')
+                .filter(|(n, _)| *n == name)
+                .map(|(_, v)| v.to_owned())
+        })
     };
     let in_header = |name: &str, prefix: &str| {
         let value = request.header(&name.to_ascii_lowercase())?;
         let at = value.find(prefix)?;
-        // What follows the prefix, up to what cannot belong to a token.
-        let rest = &value[at + prefix.len()..];
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.=+/".contains(c))).unwrap_or(rest.len());
-        Some(if prefix.is_empty() { value.clone() } else { rest[..end].to_owned() })
+        Some(value[at + prefix.len()..].to_owned())
     };
     let mut out = Vec::new();
-    if provider.from_headers.is_empty() && provider.from_params.is_empty() && provider.from_cookies.is_empty() {
+    if provider.from_headers.is_empty()
+        && provider.from_params.is_empty()
+        && provider.from_cookies.is_empty()
+    {
         out.extend(in_header("authorization", "Bearer "));
         out.extend(in_query("access_token"));
         return out;
     }
-    out.extend(provider.from_headers.iter().filter_map(|h| in_header(&h.name, &h.value_prefix)));
+    out.extend(
+        provider
+            .from_headers
+            .iter()
+            .filter_map(|h| in_header(&h.name, &h.value_prefix)),
+    );
     out.extend(provider.from_params.iter().filter_map(|p| in_query(p)));
     let cookies = request.header("cookie").unwrap_or_default();
     let cookie = |name: &String| {
-        cookies.split(';').find_map(|c| c.trim().split_once('=').filter(|(n, _)| n == name).map(|(_, v)| v.trim_matches('"').to_owned()))
+        cookies.split(';').find_map(|c| {
+            c.trim()
+                .split_once('=')
+                .filter(|(n, _)| n == name)
+                .map(|(_, v)| v.trim_matches('"').to_owned())
+        })
     };
     out.extend(provider.from_cookies.iter().filter_map(cookie));
     out
@@ -141,9 +180,13 @@ fn tokens(provider: &JwtProvider, request: &HttpCall) -> Vec<String> {
 
 fn claims(provider: &JwtProvider, token: &str) -> Result<Value, String> {
     let parts: Vec<&str> = token.split('.').collect();
-    let [header, payload, signature] = parts[..] else { return Err("the token does not have three parts".to_owned()) };
+    let [header, payload, signature] = parts[..] else {
+        return Err("the token does not have three parts".to_owned());
+    };
     let part = |text: &str, name: &str| -> Result<Value, String> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("the token's {name} is not base64"))?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| format!("the token's {name} is not base64"))?;
         serde_json::from_slice(&bytes).map_err(|_| format!("the token's {name} is not JSON"))
     };
     let (header, mut payload) = (part(header, "header")?, part(payload, "payload")?);
@@ -153,16 +196,29 @@ fn claims(provider: &JwtProvider, token: &str) -> Result<Value, String> {
     }
     let texts = |v: &Value| -> Vec<String> {
         let list = v.as_array().cloned().unwrap_or_else(|| vec![v.clone()]);
-        list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+        list.iter()
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect()
     };
-    if !provider.audiences.is_empty() && !texts(&payload["aud"]).iter().any(|a| provider.audiences.contains(a)) {
+    if !provider.audiences.is_empty()
+        && !texts(&payload["aud"])
+            .iter()
+            .any(|a| provider.audiences.contains(a))
+    {
         return Err("the token is for another audience".to_owned());
     }
     let known = key_ids(provider);
-    if signature.is_empty() || header["kid"].as_str().is_some_and(|kid| !known.iter().any(|k| k.as_deref().is_none_or(|k| k == kid))) {
+    if signature.is_empty()
+        || header["kid"]
+            .as_str()
+            .is_some_and(|kid| !known.iter().any(|k| k.as_deref().is_none_or(|k| k == kid)))
+    {
         return Err("no key of the issuer fits the token".to_owned());
     }
-    let spaced = provider.normalize_payload_in_metadata.iter().flat_map(|n| &n.space_delimited_claims);
+    let spaced = provider
+        .normalize_payload_in_metadata
+        .iter()
+        .flat_map(|n| &n.space_delimited_claims);
     for name in spaced {
         if let Some(text) = payload[name.as_str()].as_str() {
             payload[name.as_str()] = text.split(' ').map(Value::from).collect();
@@ -172,7 +228,9 @@ fn claims(provider: &JwtProvider, token: &str) -> Result<Value, String> {
 }
 
 fn key_ids(provider: &JwtProvider) -> Vec<Option<String>> {
-    let Some(JwksSourceSpecifier::LocalJwks(source)) = &provider.jwks_source_specifier else { return vec![None] };
+    let Some(JwksSourceSpecifier::LocalJwks(source)) = &provider.jwks_source_specifier else {
+        return vec![None];
+    };
     let document = match &source.specifier {
         Some(Specifier::InlineString(text)) => text.as_bytes(),
         Some(Specifier::InlineBytes(bytes)) => bytes,

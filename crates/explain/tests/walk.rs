@@ -49,10 +49,19 @@ fn config(yaml: &str, node: &str, labels: &[(&str, &str)]) -> Config {
     let manifest = hawser_api::manifest::read("test", yaml.as_bytes());
     assert!(manifest.errors.is_empty(), "{:?}", manifest.errors);
     for doc in manifest.docs.into_iter().filter(|d| !d.value.is_null()) {
-        let resource = hawser_api::parse(doc.value).expect("a known object").resource;
-        lowerer.apply(Change { source: SourceId::new("c1"), version: None, event: Event::Apply(resource) });
+        let resource = hawser_api::parse(doc.value)
+            .expect("a known object")
+            .resource;
+        lowerer.apply(Change {
+            source: SourceId::new("c1"),
+            version: None,
+            event: Event::Apply(resource),
+        });
     }
-    let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k:?}: {v:?}")).collect();
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(k, v)| format!("{k:?}: {v:?}"))
+        .collect();
     let json = format!(
         "{{\"id\": {node:?}, \"metadata\": {{\"CLUSTER_ID\": \"c1\", \"NAMESPACE\": \"default\", \"LABELS\": {{{}}}}}}}",
         labels.join(", ")
@@ -61,15 +70,24 @@ fn config(yaml: &str, node: &str, labels: &[(&str, &str)]) -> Config {
     let node = hawser_proto::json::parse("envoy.config.core.v3.Node", &json).expect("a node");
     let node = Node::decode(node.encode_to_vec().as_slice()).expect("a node");
     let proxy = hawser_translate::node::proxy(&node).expect("a proxy");
-    Config::of(&hawser_translate::translate(&lowerer.snapshot(), &proxy).0).expect("decodable resources")
+    Config::of(&hawser_translate::translate(&lowerer.snapshot(), &proxy).0)
+        .expect("decodable resources")
 }
 
 fn client(yaml: &str) -> Config {
-    config(yaml, "sidecar~10.1.0.2~client.default~default.svc.cluster.local", &[("app", "client")])
+    config(
+        yaml,
+        "sidecar~10.1.0.2~client.default~default.svc.cluster.local",
+        &[("app", "client")],
+    )
 }
 
 fn server(yaml: &str) -> Config {
-    config(yaml, "sidecar~10.1.0.11~reviews-v1.default~default.svc.cluster.local", &[("app", "reviews"), ("version", "v1")])
+    config(
+        yaml,
+        "sidecar~10.1.0.11~reviews-v1.default~default.svc.cluster.local",
+        &[("app", "reviews"), ("version", "v1")],
+    )
 }
 
 /// `reviews:9080` as the client's application calls it.
@@ -83,7 +101,10 @@ fn get(path: &str, headers: &[(&str, &str)]) -> Call {
             method: "GET".to_owned(),
             authority: "reviews:9080".to_owned(),
             path: path.to_owned(),
-            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            headers: headers
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
             http2: false,
             denied_externally: false,
         }),
@@ -97,7 +118,12 @@ fn arriving(path: &str, account: Option<&str>) -> Call {
         alpn: vec!["istio-http/1.1".to_owned(), "istio".to_owned()],
         uris: vec![format!("spiffe://cluster.local/ns/default/sa/{account}")],
     });
-    Call { destination: "10.1.0.11:9080".parse().expect("an address"), received_on: 15006, tls, ..get(path, &[]) }
+    Call {
+        destination: "10.1.0.11:9080".parse().expect("an address"),
+        received_on: 15006,
+        tls,
+        ..get(path, &[])
+    }
 }
 
 fn shown(trace: &Trace) -> String {
@@ -109,7 +135,9 @@ fn shown(trace: &Trace) -> String {
             };
             shares.iter().map(one).collect::<Vec<_>>().join(", ")
         }
-        Verdict::Answered { status, location } => format!("{status} {location}").trim_end().to_owned(),
+        Verdict::Answered { status, location } => {
+            format!("{status} {location}").trim_end().to_owned()
+        }
         Verdict::Refused { status, .. } => format!("refused {status}"),
         Verdict::Closed { .. } => "closed".to_owned(),
     }
@@ -123,11 +151,17 @@ fn check(name: &str, config: &Config, call: &Call, expected: &str) {
 
 #[test]
 fn without_rules_a_call_reaches_any_endpoint() {
-    let all = "100% outbound|9080||reviews.default.svc.cluster.local [10.1.0.11:9080 10.1.0.12:9080]";
+    let all =
+        "100% outbound|9080||reviews.default.svc.cluster.local [10.1.0.11:9080 10.1.0.12:9080]";
     check("plain", &client(MESH), &get("/", &[]), all);
     let mut elsewhere = get("/", &[]);
     elsewhere.http.as_mut().expect("a request").authority = "example.com".to_owned();
-    check("another host on a known port", &client(MESH), &elsewhere, "100% PassthroughCluster [10.96.0.9:9080]");
+    check(
+        "another host on a known port",
+        &client(MESH),
+        &elsewhere,
+        "100% PassthroughCluster [10.96.0.9:9080]",
+    );
 }
 
 #[test]
@@ -153,9 +187,24 @@ spec:
     let config = client(&format!("{MESH}{SUBSETS}{routes}"));
     let v1 = "outbound|9080|v1|reviews.default.svc.cluster.local [10.1.0.11:9080]";
     let v2 = "outbound|9080|v2|reviews.default.svc.cluster.local [10.1.0.12:9080]";
-    check("by user", &config, &get("/", &[("end-user", "jason")]), &format!("100% {v2}"));
-    check("by weight", &config, &get("/", &[("end-user", "alice")]), &format!("90% {v1}, 10% {v2}"));
-    check("redirect", &config, &get("/old/x", &[]), "301 http://reviews:9080/new");
+    check(
+        "by user",
+        &config,
+        &get("/", &[("end-user", "jason")]),
+        &format!("100% {v2}"),
+    );
+    check(
+        "by weight",
+        &config,
+        &get("/", &[("end-user", "alice")]),
+        &format!("90% {v1}, 10% {v2}"),
+    );
+    check(
+        "redirect",
+        &config,
+        &get("/old/x", &[]),
+        "301 http://reviews:9080/new",
+    );
     check("direct", &config, &get("/teapot", &[]), "418");
 }
 
@@ -179,10 +228,40 @@ spec: {mtls: {mode: STRICT}}
 ";
     let config = server(&format!("{MESH}{policy}"));
     let in_ = "100% inbound|9080|| [10.1.0.11:9080]";
-    check("the right caller", &config, &arriving("/public/a", Some("web")), in_);
-    check("another caller", &config, &arriving("/public/a", Some("mallory")), "refused 403");
-    check("a dot is a dot", &config, &arriving("/public/a", Some("wEb")), "refused 403");
-    check("another path", &config, &arriving("/private", Some("web")), "refused 403");
-    check("a path that hides where it leads", &config, &arriving("/public/../private", Some("web")), "refused 403");
-    check("no certificate under STRICT", &config, &arriving("/public/a", None), "closed");
+    check(
+        "the right caller",
+        &config,
+        &arriving("/public/a", Some("web")),
+        in_,
+    );
+    check(
+        "another caller",
+        &config,
+        &arriving("/public/a", Some("mallory")),
+        "refused 403",
+    );
+    check(
+        "a dot is a dot",
+        &config,
+        &arriving("/public/a", Some("wEb")),
+        "refused 403",
+    );
+    check(
+        "another path",
+        &config,
+        &arriving("/private", Some("web")),
+        "refused 403",
+    );
+    check(
+        "a path that hides where it leads",
+        &config,
+        &arriving("/public/../private", Some("web")),
+        "refused 403",
+    );
+    check(
+        "no certificate under STRICT",
+        &config,
+        &arriving("/public/a", None),
+        "closed",
+    );
 }

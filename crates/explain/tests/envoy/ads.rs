@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use bytes::Bytes;
-use hawser_proto::ads::service::aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer};
+use hawser_proto::ads::service::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
 use hawser_proto::ads::{self, SharedAny};
 use hawser_proto::envoy::service::discovery::v3 as discovery;
-use hawser_proto::envoy::service::secret::v3::secret_discovery_service_server::{SecretDiscoveryService, SecretDiscoveryServiceServer};
+use hawser_proto::envoy::service::secret::v3::secret_discovery_service_server::{
+    SecretDiscoveryService, SecretDiscoveryServiceServer,
+};
 use hawser_proto::google::protobuf::Any;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -36,12 +40,18 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     pub fn new(resources: Resources) -> Self {
-        Self { resources: Arc::new(resources), said: Arc::default() }
+        Self {
+            resources: Arc::new(resources),
+            said: Arc::default(),
+        }
     }
 
     /// What was refused up to now.
     pub fn refused(&self) -> Vec<String> {
-        self.said.lock().map(|s| s.refused.clone()).unwrap_or_default()
+        self.said
+            .lock()
+            .map(|s| s.refused.clone())
+            .unwrap_or_default()
     }
 
     /// Listens on a Unix socket; the task ends with its handle.
@@ -51,14 +61,23 @@ impl ControlPlane {
         let server = tonic::transport::Server::builder()
             .add_service(AggregatedDiscoveryServiceServer::new(self.clone()))
             .add_service(SecretDiscoveryServiceServer::new(self.clone()));
-        Ok(tokio::spawn(async move { drop(server.serve_with_incoming(UnixListenerStream::new(listener)).await) }))
+        Ok(tokio::spawn(async move {
+            drop(
+                server
+                    .serve_with_incoming(UnixListenerStream::new(listener))
+                    .await,
+            )
+        }))
     }
 
     /// Without names, clusters and listeners are all wanted; of other kinds none.
     fn select(&self, type_url: &str, names: &[String]) -> Vec<(String, Vec<u8>)> {
         let all = names.is_empty();
         let of_type = self.resources.iter().filter(|((t, _), _)| t == type_url);
-        of_type.filter(|((_, name), _)| all || names.contains(name)).map(|((_, name), bytes)| (name.clone(), bytes.clone())).collect()
+        of_type
+            .filter(|((_, name), _)| all || names.contains(name))
+            .map(|((_, name), bytes)| (name.clone(), bytes.clone()))
+            .collect()
     }
 
     fn note(&self, type_url: &str, error: Option<&str>) {
@@ -102,12 +121,28 @@ impl AggregatedDiscoveryService for ControlPlane {
         tokio::spawn(async move {
             let mut asked = Asked::default();
             while let Ok(Some(request)) = requests.message().await {
-                own.note(&request.type_url, request.error_detail.as_ref().map(|e| e.message.as_str()));
-                let Some(nonce) = asked.answers(&request.type_url, request.resource_names.clone(), &request.response_nonce) else { continue };
-                let any = |(_, value): (String, Vec<u8>)| SharedAny { type_url: request.type_url.clone(), value: Bytes::from(value) };
+                own.note(
+                    &request.type_url,
+                    request.error_detail.as_ref().map(|e| e.message.as_str()),
+                );
+                let Some(nonce) = asked.answers(
+                    &request.type_url,
+                    request.resource_names.clone(),
+                    &request.response_nonce,
+                ) else {
+                    continue;
+                };
+                let any = |(_, value): (String, Vec<u8>)| SharedAny {
+                    type_url: request.type_url.clone(),
+                    value: Bytes::from(value),
+                };
                 let answer = ads::DiscoveryResponse {
                     version_info: "1".to_owned(),
-                    resources: own.select(&request.type_url, &request.resource_names).into_iter().map(any).collect(),
+                    resources: own
+                        .select(&request.type_url, &request.resource_names)
+                        .into_iter()
+                        .map(any)
+                        .collect(),
                     type_url: request.type_url.clone(),
                     nonce: nonce.to_string(),
                 };
@@ -132,19 +167,38 @@ impl SecretDiscoveryService for ControlPlane {
     type StreamSecretsStream = Answers<discovery::DiscoveryResponse>;
     type DeltaSecretsStream = Answers<discovery::DeltaDiscoveryResponse>;
 
-    async fn stream_secrets(&self, request: Request<Streaming<discovery::DiscoveryRequest>>) -> Result<Response<Self::StreamSecretsStream>, Status> {
+    async fn stream_secrets(
+        &self,
+        request: Request<Streaming<discovery::DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamSecretsStream>, Status> {
         let (send, receive) = mpsc::channel(8);
         let mut requests = request.into_inner();
         let own = self.clone();
         tokio::spawn(async move {
             let mut asked = Asked::default();
             while let Ok(Some(request)) = requests.message().await {
-                own.note(&request.type_url, request.error_detail.as_ref().map(|e| e.message.as_str()));
-                let Some(nonce) = asked.answers(&request.type_url, request.resource_names.clone(), &request.response_nonce) else { continue };
-                let any = |(_, value): (String, Vec<u8>)| Any { type_url: request.type_url.clone(), value };
+                own.note(
+                    &request.type_url,
+                    request.error_detail.as_ref().map(|e| e.message.as_str()),
+                );
+                let Some(nonce) = asked.answers(
+                    &request.type_url,
+                    request.resource_names.clone(),
+                    &request.response_nonce,
+                ) else {
+                    continue;
+                };
+                let any = |(_, value): (String, Vec<u8>)| Any {
+                    type_url: request.type_url.clone(),
+                    value,
+                };
                 let answer = discovery::DiscoveryResponse {
                     version_info: "1".to_owned(),
-                    resources: own.select(&request.type_url, &request.resource_names).into_iter().map(any).collect(),
+                    resources: own
+                        .select(&request.type_url, &request.resource_names)
+                        .into_iter()
+                        .map(any)
+                        .collect(),
                     type_url: request.type_url.clone(),
                     nonce: nonce.to_string(),
                     ..Default::default()
@@ -157,11 +211,17 @@ impl SecretDiscoveryService for ControlPlane {
         Ok(Response::new(Box::pin(ReceiverStream::new(receive))))
     }
 
-    async fn delta_secrets(&self, _: Request<Streaming<discovery::DeltaDiscoveryRequest>>) -> Result<Response<Self::DeltaSecretsStream>, Status> {
+    async fn delta_secrets(
+        &self,
+        _: Request<Streaming<discovery::DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
         Err(Status::unimplemented("state of the world only"))
     }
 
-    async fn fetch_secrets(&self, _: Request<discovery::DiscoveryRequest>) -> Result<Response<discovery::DiscoveryResponse>, Status> {
+    async fn fetch_secrets(
+        &self,
+        _: Request<discovery::DiscoveryRequest>,
+    ) -> Result<Response<discovery::DiscoveryResponse>, Status> {
         Err(Status::unimplemented("streams only"))
     }
 }

@@ -42,32 +42,52 @@ pub fn read(text: &str, side: Side, tokens: &Tokens) -> Result<Line> {
         Some((call, expected)) => (call, Some(expected.trim().to_owned())),
         None => (text, None),
     };
-    let mut fields = call.trim().split("  ").map(str::trim).filter(|f| !f.is_empty());
-    let (method, url) = fields.next().and_then(|f| f.split_once(' ')).with_context(|| format!("no method and URL: {text}"))?;
-    let (scheme, rest) = url.split_once("://").with_context(|| format!("no URL: {text}"))?;
-    let (authority, path) = rest.find(['/', '\\']).map_or((rest, "/"), |at| rest.split_at(at));
+    let mut fields = call
+        .trim()
+        .split("  ")
+        .map(str::trim)
+        .filter(|f| !f.is_empty());
+    let (method, url) = fields
+        .next()
+        .and_then(|f| f.split_once(' '))
+        .with_context(|| format!("no method and URL: {text}"))?;
+    let (scheme, rest) = url
+        .split_once("://")
+        .with_context(|| format!("no URL: {text}"))?;
+    let (authority, path) = rest
+        .find(['/', '\\'])
+        .map_or((rest, "/"), |at| rest.split_at(at));
     let mut to = destination(side, scheme, authority);
     let mut source: IpAddr = match side {
         Side::Client => POD.parse()?,
         _ => "10.1.0.77".parse()?,
     };
     let mut tls = TlsCall::default();
-    let (mut headers, mut account, mut sees, mut unseen) = (Vec::new(), None, Vec::new(), Vec::new());
+    let (mut headers, mut account, mut sees, mut unseen) =
+        (Vec::new(), None, Vec::new(), Vec::new());
     let mut beyond_the_walker = false;
     for field in fields {
-        match field.strip_prefix('@').map(|f| f.split_once('=').unwrap_or((f, ""))) {
+        match field
+            .strip_prefix('@')
+            .map(|f| f.split_once('=').unwrap_or((f, "")))
+        {
             Some(("to", v)) => to = Some(v.parse()?),
             Some(("from", v)) => source = v.parse()?,
             Some(("as", v)) => account = Some(v.to_owned()),
             Some(("sni", v)) => tls.sni = v.to_owned(),
             Some(("alpn", v)) => tls.alpn = v.split(',').map(str::to_owned).collect(),
-            Some(("token", v)) => headers.push(("authorization".to_owned(), format!("Bearer {}", tokens.get(v)?))),
+            Some(("token", v)) => headers.push((
+                "authorization".to_owned(),
+                format!("Bearer {}", tokens.get(v)?),
+            )),
             Some(("sees", v)) => sees.push(v.to_owned()),
             Some(("unseen", v)) => unseen.push(v.to_owned()),
             Some(("envoy", "")) => beyond_the_walker = true,
             Some((other, _)) => bail!("unknown option @{other}"),
             None => {
-                let (name, value) = field.split_once(':').with_context(|| format!("no header: {field}"))?;
+                let (name, value) = field
+                    .split_once(':')
+                    .with_context(|| format!("no header: {field}"))?;
                 headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
             }
         }
@@ -77,10 +97,17 @@ pub fn read(text: &str, side: Side, tokens: &Tokens) -> Result<Line> {
         if parts.len() == 2 {
             parts.insert(0, "cluster.local");
         }
-        tls.uris = vec![format!("spiffe://{}/ns/{}/sa/{}", parts[0], parts[1], parts[2])];
+        tls.uris = vec![format!(
+            "spiffe://{}/ns/{}/sa/{}",
+            parts[0], parts[1], parts[2]
+        )];
         if tls.alpn.is_empty() && side == Side::Server {
             // As the sidecar of a client in the mesh has it.
-            tls.alpn = if method == "TCP" { vec!["istio".to_owned()] } else { vec!["istio-http/1.1".to_owned(), "istio".to_owned()] };
+            tls.alpn = if method == "TCP" {
+                vec!["istio".to_owned()]
+            } else {
+                vec!["istio-http/1.1".to_owned(), "istio".to_owned()]
+            };
         }
     }
     let speaks_tls = scheme == "https" || account.is_some();
@@ -100,12 +127,20 @@ pub fn read(text: &str, side: Side, tokens: &Tokens) -> Result<Line> {
         method: method.to_owned(),
         authority: authority.to_owned(),
         path: path.to_owned(),
-        denied_externally: headers.iter().any(|(n, _): &(String, String)| n == echo::REFUSE),
+        denied_externally: headers
+            .iter()
+            .any(|(n, _): &(String, String)| n == echo::REFUSE),
         headers,
         http2: false,
     });
     Ok(Line {
-        call: Call { source, destination, received_on, tls: speaks_tls.then_some(tls), http },
+        call: Call {
+            source,
+            destination,
+            received_on,
+            tls: speaks_tls.then_some(tls),
+            http,
+        },
         account,
         expected,
         sees,
@@ -116,14 +151,19 @@ pub fn read(text: &str, side: Side, tokens: &Tokens) -> Result<Line> {
 }
 
 fn destination(side: Side, scheme: &str, authority: &str) -> Option<SocketAddr> {
-    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, if scheme == "https" { "443" } else { "80" }));
+    let (host, port) = authority
+        .rsplit_once(':')
+        .unwrap_or((authority, if scheme == "https" { "443" } else { "80" }));
     match side {
         Side::Client => {
             let ip = host.parse().ok().or_else(|| world::address(host))?;
             Some(SocketAddr::new(ip, port.parse().ok()?))
         }
         Side::Server => Some(SocketAddr::new(POD.parse().ok()?, port.parse().ok()?)),
-        Side::Gateway => Some(SocketAddr::new(POD.parse().ok()?, if scheme == "https" { 8443 } else { 8080 })),
+        Side::Gateway => Some(SocketAddr::new(
+            POD.parse().ok()?,
+            if scheme == "https" { 8443 } else { 8080 },
+        )),
     }
 }
 
@@ -131,7 +171,12 @@ fn destination(side: Side, scheme: &str, authority: &str) -> Option<SocketAddr> 
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// An answer: by that server, or by the proxy itself.
-    Answer { status: u16, location: String, by: Option<String>, seen: String },
+    Answer {
+        status: u16,
+        location: String,
+        by: Option<String>,
+        seen: String,
+    },
     /// Bytes from that server.
     Bytes { by: String },
     /// The connection broke, in the client's words.
@@ -143,7 +188,9 @@ impl Outcome {
     pub fn shown(&self) -> String {
         match self {
             Self::Answer { by: Some(by), .. } | Self::Bytes { by } => by.clone(),
-            Self::Answer { status, location, .. } => format!("{status} {location}").trim_end().to_owned(),
+            Self::Answer {
+                status, location, ..
+            } => format!("{status} {location}").trim_end().to_owned(),
             Self::Closed { .. } => "closed".to_owned(),
         }
     }
@@ -152,10 +199,16 @@ impl Outcome {
 /// Makes the call for real.
 pub fn make(net: &Net, authority: &Arc<Authority>, side: Side, line: &Line) -> Result<Outcome> {
     let (line, authority) = (line.clone(), Arc::clone(authority));
-    let from = if side == Side::Client { &net.pod } else { &net.world };
+    let from = if side == Side::Client {
+        &net.pod
+    } else {
+        &net.world
+    };
     from.run(move || match exchange(&line, &authority) {
         Ok(outcome) => outcome,
-        Err(error) => Outcome::Closed { error: format!("{error:#}") },
+        Err(error) => Outcome::Closed {
+            error: format!("{error:#}"),
+        },
     })
 }
 
@@ -176,8 +229,15 @@ fn exchange(line: &Line, authority: &Authority) -> Result<Outcome> {
         Some(tls) => {
             let mut config = authority.client(line.account.as_deref(), &tls.alpn)?;
             config.enable_sni = tls.sni != "none";
-            let name = ServerName::try_from(if tls.sni == "none" { "x.example".to_owned() } else { tls.sni.clone() })?;
-            Box::new(StreamOwned::new(ClientConnection::new(Arc::new(config), name)?, socket))
+            let name = ServerName::try_from(if tls.sni == "none" {
+                "x.example".to_owned()
+            } else {
+                tls.sni.clone()
+            })?;
+            Box::new(StreamOwned::new(
+                ClientConnection::new(Arc::new(config), name)?,
+                socket,
+            ))
         }
     };
     let Some(request) = &line.call.http else {
@@ -186,9 +246,14 @@ fn exchange(line: &Line, authority: &Authority) -> Result<Outcome> {
         // Without a close_notify rustls reports an error after the bytes.
         drop(stream.read_to_string(&mut text));
         ensure!(text.ends_with('\n'), "no answer: {text:?}");
-        return Ok(Outcome::Bytes { by: text.trim().to_owned() });
+        return Ok(Outcome::Bytes {
+            by: text.trim().to_owned(),
+        });
     };
-    let mut head = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, request.path, request.authority);
+    let mut head = format!(
+        "{} {} HTTP/1.1\r\nhost: {}\r\n",
+        request.method, request.path, request.authority
+    );
     for (name, value) in &request.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -220,10 +285,22 @@ fn answer(stream: &mut dyn Stream) -> Result<Outcome> {
 
 fn complete(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().filter_map(|l| l.split_once(':')).find(|(n, _)| n.eq_ignore_ascii_case("content-length"));
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .filter_map(|l| l.split_once(':'))
+        .find(|(n, _)| n.eq_ignore_ascii_case("content-length"));
     match length {
-        Some((_, length)) => length.trim().parse::<usize>().is_ok_and(|n| body.len() >= n),
-        None => body.ends_with("0\r\n\r\n") || head.starts_with("HTTP/1.1 204") || head.starts_with("HTTP/1.1 304"),
+        Some((_, length)) => length
+            .trim()
+            .parse::<usize>()
+            .is_ok_and(|n| body.len() >= n),
+        None => {
+            body.ends_with("0\r\n\r\n")
+                || head.starts_with("HTTP/1.1 204")
+                || head.starts_with("HTTP/1.1 304")
+        }
     }
 }

@@ -24,11 +24,25 @@ pub struct Case {
 }
 
 const fn case(name: &'static str, side: Side, yaml: &'static str, calls: &'static str) -> Case {
-    Case { name, side, yaml, mesh: "", metadata: "", calls }
+    Case {
+        name,
+        side,
+        yaml,
+        mesh: "",
+        metadata: "",
+        calls,
+    }
 }
 
 pub fn all() -> Vec<Case> {
-    let parts = [outbound::CASES, inbound::CASES, authorization::CASES, tokens::CASES, gateways::CASES, hardening::CASES];
+    let parts = [
+        outbound::CASES,
+        inbound::CASES,
+        authorization::CASES,
+        tokens::CASES,
+        gateways::CASES,
+        hardening::CASES,
+    ];
     let all: Vec<Case> = parts.into_iter().flatten().map(|c| Case { ..*c }).collect();
     assert!(all.len() >= 40, "{} cases", all.len());
     all

@@ -35,10 +35,17 @@ pub struct Authority {
 impl Authority {
     pub fn new() -> Result<Self> {
         let now = OffsetDateTime::now_utc();
-        let validity = Validity { from: now - Duration::from_secs(60), until: now + Duration::from_secs(86_400) };
+        let validity = Validity {
+            from: now - Duration::from_secs(60),
+            until: now + Duration::from_secs(86_400),
+        };
         let key = KeyPair::generate()?;
         let root = issue::root(&key, "cluster.local", "Root CA", validity, 1)?.pem;
-        Ok(Self { key, root, validity })
+        Ok(Self {
+            key,
+            root,
+            validity,
+        })
     }
 
     /// For an account, `namespace/name`, perhaps with its trust domain before (`domain/namespace/name`).
@@ -47,19 +54,43 @@ impl Authority {
         if parts.len() == 2 {
             parts.insert(0, "cluster.local");
         }
-        let [domain, namespace, name] = parts[..] else { anyhow::bail!("{account:?} is no account") };
-        let identity = Identity { trust_domain: domain.into(), namespace: namespace.into(), service_account: name.into() };
+        let [domain, namespace, name] = parts[..] else {
+            anyhow::bail!("{account:?} is no account")
+        };
+        let identity = Identity {
+            trust_domain: domain.into(),
+            namespace: namespace.into(),
+            service_account: name.into(),
+        };
         let key = KeyPair::generate()?;
-        let issued = issue::leaf(&key, &identity, &Issuer::from_ca_cert_pem(&self.root, &self.key)?, self.validity, 7)?;
-        Ok(Pair { certificate: issued.pem, key: key.serialize_pem() })
+        let issued = issue::leaf(
+            &key,
+            &identity,
+            &Issuer::from_ca_cert_pem(&self.root, &self.key)?,
+            self.validity,
+            7,
+        )?;
+        Ok(Pair {
+            certificate: issued.pem,
+            key: key.serialize_pem(),
+        })
     }
 
     /// For DNS names.
     pub fn server(&self, names: &[&str]) -> Result<Pair> {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
         let key = KeyPair::generate()?;
-        let issued = issue::server(&key, &names, &Issuer::from_ca_cert_pem(&self.root, &self.key)?, self.validity, 8)?;
-        Ok(Pair { certificate: issued.pem, key: key.serialize_pem() })
+        let issued = issue::server(
+            &key,
+            &names,
+            &Issuer::from_ca_cert_pem(&self.root, &self.key)?,
+            self.validity,
+            8,
+        )?;
+        Ok(Pair {
+            certificate: issued.pem,
+            key: key.serialize_pem(),
+        })
     }
 
     /// A client with that account's certificate, or without one. It takes any server: it is the proxy that is tested.
@@ -88,8 +119,14 @@ pub fn servers(authority: Arc<Authority>) -> Result<ServerConfig> {
         store.add_parsable_certificates(tls::certificates(authority.root.as_bytes())?);
         Arc::new(store)
     };
-    let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, tls::provider()).allow_unauthenticated().build()?;
-    let by_name = ByName { authority, known: Mutex::default() };
+    let clients =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots, tls::provider())
+            .allow_unauthenticated()
+            .build()?;
+    let by_name = ByName {
+        authority,
+        known: Mutex::default(),
+    };
     Ok(ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(clients)
@@ -105,17 +142,26 @@ struct ByName {
 impl ByName {
     fn make(&self, name: &str) -> Result<Arc<CertifiedKey>> {
         // outbound_.PORT_.SUBSET_.SERVICE.NAMESPACE.svc.cluster.local
-        let pair = match name.strip_prefix("outbound_.").and_then(|rest| rest.split("_.").nth(2)) {
+        let pair = match name
+            .strip_prefix("outbound_.")
+            .and_then(|rest| rest.split("_.").nth(2))
+        {
             Some(host) => {
                 let mut labels = host.split('.');
-                let (service, namespace) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
+                let (service, namespace) = (
+                    labels.next().unwrap_or_default(),
+                    labels.next().unwrap_or_default(),
+                );
                 self.authority.workload(&format!("{namespace}/{service}"))?
             }
             None => self.authority.server(&[name])?,
         };
         let key = tls::private_key(pair.key.as_bytes())?;
         let key = tls::provider().key_provider.load_private_key(key)?;
-        Ok(Arc::new(CertifiedKey::new(tls::certificates(pair.certificate.as_bytes())?, key)))
+        Ok(Arc::new(CertifiedKey::new(
+            tls::certificates(pair.certificate.as_bytes())?,
+            key,
+        )))
     }
 }
 
@@ -147,15 +193,27 @@ impl ServerCertVerifier for AnyServer {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
 
-    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        tls::provider().signature_verification_algorithms.supported_schemes()
+        tls::provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

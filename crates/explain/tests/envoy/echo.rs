@@ -38,7 +38,11 @@ pub async fn serve(listener: std::net::TcpListener, tls: Arc<ServerConfig>) -> R
 }
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor) -> Result<()> {
-    let called = SockRef::from(&stream).original_dst_v4()?.as_socket().map(|a| a.to_string()).unwrap_or_default();
+    let called = SockRef::from(&stream)
+        .original_dst_v4()?
+        .as_socket()
+        .map(|a| a.to_string())
+        .unwrap_or_default();
     let mut first = [0; 4];
     while stream.peek(&mut first).await? < 4 {
         tokio::task::yield_now().await;
@@ -53,13 +57,20 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor) -> Result<()> {
         let sni = session.server_name().unwrap_or_default().to_owned();
         let client = session.peer_certificates().is_some_and(|c| !c.is_empty());
         let mut bytes = tokio::io::BufReader::new(stream);
-        let first = tokio::io::AsyncBufReadExt::fill_buf(&mut bytes).await?.starts_with(BYTES);
+        let first = tokio::io::AsyncBufReadExt::fill_buf(&mut bytes)
+            .await?
+            .starts_with(BYTES);
         return speak(bytes, first, called, Some((sni, client))).await;
     }
     speak(stream, BYTES.starts_with(&first), called, None).await
 }
 
-async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut stream: S, bytes: bool, called: String, tls: Option<(String, bool)>) -> Result<()> {
+async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    mut stream: S,
+    bytes: bool,
+    called: String,
+    tls: Option<(String, bool)>,
+) -> Result<()> {
     if bytes {
         stream.write_all(format!("{called}\n").as_bytes()).await?;
         stream.shutdown().await?;
@@ -71,10 +82,17 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut stream: S
             let headers: Vec<(String, String)> = request
                 .headers()
                 .iter()
-                .map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
+                .map(|(n, v)| {
+                    (
+                        n.to_string(),
+                        String::from_utf8_lossy(v.as_bytes()).into_owned(),
+                    )
+                })
                 .collect();
             if request.headers().contains_key(REFUSE) && called.starts_with(AUTHORIZER) {
-                return Response::builder().status(403).body(Full::new(Bytes::new()));
+                return Response::builder()
+                    .status(403)
+                    .body(Full::new(Bytes::new()));
             }
             let body = json!({
                 "path": request.uri().path_and_query().map_or("", |p| p.as_str()),
@@ -84,7 +102,9 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut stream: S
                 "sni": tls.as_ref().map(|t| &t.0),
                 "client_certificate": tls.as_ref().is_some_and(|t| t.1),
             });
-            Response::builder().header(ANSWERED_BY, called).body(Full::new(Bytes::from(body.to_string())))
+            Response::builder()
+                .header(ANSWERED_BY, called)
+                .body(Full::new(Bytes::from(body.to_string())))
         }
     });
     auto::Builder::new(TokioExecutor::new())

@@ -8,7 +8,9 @@ pub struct Chance(u64);
 impl Chance {
     pub fn new(seed: &str) -> Self {
         // FNV-1a.
-        Self(seed.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)))
+        Self(seed.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+        }))
     }
 
     pub fn below(&mut self, n: usize) -> usize {
@@ -32,7 +34,12 @@ pub fn more(seed: &str, lines: &[Line], n: usize) -> Vec<Line> {
     let mut out = Vec::new();
     while out.len() < n && !known.is_empty() {
         let other = *chance.of(&known);
-        let mut line = Line { expected: None, sees: Vec::new(), unseen: Vec::new(), ..(*chance.of(&known)).clone() };
+        let mut line = Line {
+            expected: None,
+            sees: Vec::new(),
+            unseen: Vec::new(),
+            ..(*chance.of(&known)).clone()
+        };
         if let (Some(own), Some(theirs)) = (&mut line.call.http, &other.call.http) {
             match chance.below(5) {
                 0 => own.path = theirs.path.clone(),
@@ -46,13 +53,23 @@ pub fn more(seed: &str, lines: &[Line], n: usize) -> Vec<Line> {
             if chance.below(8) == 0 {
                 own.authority = own.authority.to_ascii_uppercase();
             }
-            if let Some((_, value)) = own.headers.first_mut().filter(|(n, _)| n != "authorization")
+            if let Some((_, value)) = own
+                .headers
+                .first_mut()
+                .filter(|(n, _)| n != "authorization")
                 && chance.below(4) == 0
             {
                 value.push('x');
             }
-            let headers: Vec<String> = own.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect();
-            line.text = format!("(generated) {} {} {} {headers:?} to {}", own.method, own.authority, own.path, line.call.destination);
+            let headers: Vec<String> = own
+                .headers
+                .iter()
+                .map(|(n, v)| format!("{n}: {v}"))
+                .collect();
+            line.text = format!(
+                "(generated) {} {} {} {headers:?} to {}",
+                own.method, own.authority, own.path, line.call.destination
+            );
         }
         out.push(line);
     }
@@ -75,5 +92,9 @@ fn twist(chance: &mut Chance, path: &str) -> String {
     if !bare.starts_with('/') {
         bare.insert(0, '/');
     }
-    if query.is_empty() { bare } else { format!("{bare}?{query}") }
+    if query.is_empty() {
+        bare
+    } else {
+        format!("{bare}?{query}")
+    }
 }

@@ -42,19 +42,30 @@ struct Bench {
 impl Bench {
     fn new() -> Result<Self> {
         hawser_base::tls::install();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         let authority = Arc::new(Authority::new()?);
         let (net, echoes) = Net::new()?;
         let tls = Arc::new(certificates::servers(Arc::clone(&authority))?);
         for listener in [echoes.application, echoes.world] {
             runtime.spawn(echo::serve(listener, Arc::clone(&tls)));
         }
-        Ok(Self { runtime, net, authority, tokens: Tokens::new()? })
+        Ok(Self {
+            runtime,
+            net,
+            authority,
+            tokens: Tokens::new()?,
+        })
     }
 
     /// The number of calls made; fails with everything that went otherwise than the walker said or the table expects.
     fn run(&self, case: &Case, generated: usize) -> Result<usize> {
-        let yaml = case.yaml.replace("{keys-a}", &self.tokens.keys[0]).replace("{keys-b}", &self.tokens.keys[1]);
+        let yaml = case
+            .yaml
+            .replace("{keys-a}", &self.tokens.keys[0])
+            .replace("{keys-b}", &self.tokens.keys[1]);
         let own = world::read(&yaml)?;
         world::valid(&own)?;
         let mut objects = world::base(case.side)?;
@@ -66,28 +77,43 @@ impl Bench {
         let served = world::served(case.side, &resources, &self.authority)?;
         let envoy = Envoy::start(self.runtime.handle(), &self.net, served, "1")?;
         let lines = case.calls.lines().map(str::trim).filter(|l| !l.is_empty());
-        let mut lines: Vec<Line> = lines.map(|l| call::read(l, case.side, &self.tokens)).collect::<Result<_>>()?;
+        let mut lines: Vec<Line> = lines
+            .map(|l| call::read(l, case.side, &self.tokens))
+            .collect::<Result<_>>()?;
         lines.extend(generate::more(case.name, &lines, generated));
         let mut wrong = Vec::new();
         for line in &lines {
             let before = envoy.requests()?;
             let outcome = call::make(&self.net, &self.authority, case.side, line)?;
             let after = envoy.requests()?;
-            if let Err(error) = judge::judge(&config, line, &outcome, &judge::called(&before, &after)) {
+            if let Err(error) =
+                judge::judge(&config, line, &outcome, &judge::called(&before, &after))
+            {
                 wrong.push(format!("{}\n        {error:#}", line.text));
             }
         }
         let refused = envoy.refused();
         ensure!(refused.is_empty(), "Envoy refused: {}", refused.join("; "));
-        ensure!(wrong.is_empty(), "{} of {} calls:\n    {}", wrong.len(), lines.len(), wrong.join("\n    "));
+        ensure!(
+            wrong.is_empty(),
+            "{} of {} calls:\n    {}",
+            wrong.len(),
+            lines.len(),
+            wrong.join("\n    ")
+        );
         Ok(lines.len())
     }
 }
 
 fn main() -> ExitCode {
-    let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let only: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
     if std::env::args().any(|a| a == "--list") {
-        cases::all().iter().for_each(|c| println!("{}: test", c.name));
+        cases::all()
+            .iter()
+            .for_each(|c| println!("{}: test", c.name));
         return ExitCode::SUCCESS;
     }
     match run(&only) {
@@ -101,10 +127,16 @@ fn main() -> ExitCode {
 }
 
 fn run(only: &[String]) -> Result<bool> {
-    let extra: usize = std::env::var("HAWSER_CALLS").ok().map_or(Ok(0), |n| n.parse()).context("HAWSER_CALLS")?;
+    let extra: usize = std::env::var("HAWSER_CALLS")
+        .ok()
+        .map_or(Ok(0), |n| n.parse())
+        .context("HAWSER_CALLS")?;
     let bench = Bench::new()?;
     let cases = cases::all();
-    let chosen: Vec<&Case> = cases.iter().filter(|c| only.is_empty() || only.iter().any(|o| c.name.contains(o.as_str()))).collect();
+    let chosen: Vec<&Case> = cases
+        .iter()
+        .filter(|c| only.is_empty() || only.iter().any(|o| c.name.contains(o.as_str())))
+        .collect();
     let began = Instant::now();
     let (mut calls, mut failed) = (0, 0);
     for case in &chosen {
@@ -129,6 +161,10 @@ fn run(only: &[String]) -> Result<bool> {
         }
     }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {verdict}. {} cases, {failed} failed, {calls} calls, {:.0?}", chosen.len(), began.elapsed());
+    println!(
+        "\ntest result: {verdict}. {} cases, {failed} failed, {calls} calls, {:.0?}",
+        chosen.len(),
+        began.elapsed()
+    );
     Ok(failed == 0)
 }

@@ -32,7 +32,9 @@ impl Namespace {
             }
             todo.into_iter().for_each(|job| job());
         });
-        let thread = is_ready.recv()?.context("making a network namespace needs root (CAP_SYS_ADMIN)")?;
+        let thread = is_ready
+            .recv()?
+            .context("making a network namespace needs root (CAP_SYS_ADMIN)")?;
         Ok(Self { jobs, thread })
     }
 
@@ -40,12 +42,21 @@ impl Namespace {
     pub fn run<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (give, take) = mpsc::channel();
         let job = move || drop(give.send(body()));
-        self.jobs.send(Box::new(job)).ok().context("the namespace's thread has ended")?;
+        self.jobs
+            .send(Box::new(job))
+            .ok()
+            .context("the namespace's thread has ended")?;
         take.recv().context("the namespace's thread has ended")
     }
 
     fn commands(&self, lines: String) -> Result<()> {
-        self.run(move || lines.lines().map(str::trim).filter(|l| !l.is_empty()).try_for_each(command))?
+        self.run(move || {
+            lines
+                .lines()
+                .map(str::trim)
+                .filter(|l| !l.is_empty())
+                .try_for_each(command)
+        })?
     }
 
     fn listen(&self) -> Result<TcpListener> {
@@ -55,7 +66,10 @@ impl Namespace {
 
 fn command(line: &str) -> Result<()> {
     let mut words = line.split_whitespace();
-    let output = Command::new(words.next().unwrap_or_default()).args(words).output().with_context(|| line.to_owned())?;
+    let output = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .output()
+        .with_context(|| line.to_owned())?;
     if !output.status.success() {
         bail!("{line}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -79,7 +93,10 @@ pub struct Echoes {
 impl Net {
     /// Makes the namespaces, joined by a cable; the pod's traffic is captured as in any pod.
     pub fn new() -> Result<(Self, Echoes)> {
-        let net = Self { pod: Namespace::new()?, world: Namespace::new()? };
+        let net = Self {
+            pod: Namespace::new()?,
+            world: Namespace::new()?,
+        };
         let world = net.world.thread;
         net.world.commands("ip link set lo up".to_owned())?;
         net.pod.commands(format!(
@@ -98,15 +115,23 @@ impl Net {
              ip route add local 198.51.100.0/24 dev lo"
         ))?;
         net.pod.commands("ip route add default dev v0".to_owned())?;
-        net.pod.run(|| hawser_capture::apply(&application_rules()))??;
+        net.pod
+            .run(|| hawser_capture::apply(&application_rules()))??;
         net.world.run(|| hawser_capture::apply(&world_rules()))??;
-        let echoes = Echoes { application: net.pod.listen()?, world: net.world.listen()? };
+        let echoes = Echoes {
+            application: net.pod.listen()?,
+            world: net.world.listen()?,
+        };
         Ok((net, echoes))
     }
 
     /// Captures the pod's traffic as in any pod with a sidecar, or leaves it alone as a gateway's.
     pub fn capture(&self, on: bool) -> Result<()> {
-        let rules = if on { hawser_capture::ruleset(&hawser_capture::Settings::default()) } else { hawser_capture::removal() };
+        let rules = if on {
+            hawser_capture::ruleset(&hawser_capture::Settings::default())
+        } else {
+            hawser_capture::removal()
+        };
         Ok(self.pod.run(move || hawser_capture::apply(&rules))??)
     }
 }

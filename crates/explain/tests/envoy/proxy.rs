@@ -33,19 +33,39 @@ impl Drop for Envoy {
 
 impl Envoy {
     /// Starts one, and waits until it has everything; fails with what it refused.
-    pub fn start(runtime: &Handle, net: &Net, resources: Resources, concurrency: &str) -> Result<Self> {
+    pub fn start(
+        runtime: &Handle,
+        net: &Net,
+        resources: Resources,
+        concurrency: &str,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
+        std::fs::set_permissions(
+            folder.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        )?;
         let control_plane = ControlPlane::new(resources);
         let server = {
             let _entered = runtime.enter();
             control_plane.serve(&folder.path().join("xds"))?
         };
-        std::fs::write(folder.path().join("bootstrap.json"), bootstrap(folder.path()).to_string())?;
-        let (envoy, path, concurrency) = (place::envoy()?, folder.path().to_owned(), concurrency.to_owned());
+        std::fs::write(
+            folder.path().join("bootstrap.json"),
+            bootstrap(folder.path()).to_string(),
+        )?;
+        let (envoy, path, concurrency) = (
+            place::envoy()?,
+            folder.path().to_owned(),
+            concurrency.to_owned(),
+        );
         // Started by the pod's thread, whose namespace it inherits and with which it ends.
         let process = net.pod.run(move || spawn(&envoy, &path, &concurrency))??;
-        let mut out = Self { process, control_plane, server, folder };
+        let mut out = Self {
+            process,
+            control_plane,
+            server,
+            folder,
+        };
         out.wait()?;
         Ok(out)
     }
@@ -57,14 +77,32 @@ impl Envoy {
             }
             let refused = self.control_plane.refused();
             if !refused.is_empty() {
-                return Ok(Err(anyhow::anyhow!("Envoy refused: {}", refused.join("; "))));
+                return Ok(Err(anyhow::anyhow!(
+                    "Envoy refused: {}",
+                    refused.join("; ")
+                )));
             }
-            ensure!(self.admin("/ready")?.contains("LIVE"), "not live yet; clusters that are not: {}", self.admin("/stats?filter=cluster_manager.(warming|cluster_added|active)")?);
+            ensure!(
+                self.admin("/ready")?.contains("LIVE"),
+                "not live yet; clusters that are not: {}",
+                self.admin("/stats?filter=cluster_manager.(warming|cluster_added|active)")?
+            );
             let stats = self.admin("/stats?filter=warming")?;
-            ensure!(!stats.lines().any(|l| l.contains("warming") && !l.ends_with(": 0")), "warming: {stats}");
+            ensure!(
+                !stats
+                    .lines()
+                    .any(|l| l.contains("warming") && !l.ends_with(": 0")),
+                "warming: {stats}"
+            );
             Ok(Ok(()))
         });
-        ready.and_then(|r| r).with_context(|| format!("waiting for: {}\n{}", self.admin("/init_dump").unwrap_or_default(), self.log()))
+        ready.and_then(|r| r).with_context(|| {
+            format!(
+                "waiting for: {}\n{}",
+                self.admin("/init_dump").unwrap_or_default(),
+                self.log()
+            )
+        })
     }
 
     /// What it refused of what it was given.
@@ -84,8 +122,13 @@ impl Envoy {
         let text = self.admin("/stats?usedonly&filter=^cluster\\..*\\.upstream_rq_total$")?;
         let line = |l: &str| {
             let (name, count) = l.rsplit_once(": ")?;
-            let name = name.strip_prefix("cluster.")?.strip_suffix(".upstream_rq_total")?;
-            Some((name.trim_end_matches(';').to_owned(), count.trim().parse().ok()?))
+            let name = name
+                .strip_prefix("cluster.")?
+                .strip_suffix(".upstream_rq_total")?;
+            Some((
+                name.trim_end_matches(';').to_owned(),
+                count.trim().parse().ok()?,
+            ))
         };
         Ok(text.lines().filter_map(line).collect())
     }
@@ -93,7 +136,9 @@ impl Envoy {
     fn admin(&self, path: &str) -> Result<String> {
         let mut socket = UnixStream::connect(self.folder.path().join("admin"))?;
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-        socket.write_all(format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").as_bytes())?;
+        socket.write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").as_bytes(),
+        )?;
         let mut bytes = Vec::new();
         socket.take(8 << 20).read_to_end(&mut bytes)?;
         let answer = hawser_testkit::http::parse(&bytes)?;
@@ -108,9 +153,21 @@ fn spawn(envoy: &Path, folder: &Path, concurrency: &str) -> Result<Child> {
     let log = std::fs::File::create(folder.join("log"))?;
     let own: PathBuf = folder.join("bootstrap.json");
     Command::new("setpriv")
-        .args(["--reuid=1337", "--regid=1337", "--clear-groups", "--pdeathsig=KILL"])
+        .args([
+            "--reuid=1337",
+            "--regid=1337",
+            "--clear-groups",
+            "--pdeathsig=KILL",
+        ])
         .arg(envoy)
-        .args(["--use-dynamic-base-id", "--concurrency", concurrency, "--log-level", "warning", "--disable-hot-restart"])
+        .args([
+            "--use-dynamic-base-id",
+            "--concurrency",
+            concurrency,
+            "--log-level",
+            "warning",
+            "--disable-hot-restart",
+        ])
         .arg("-c")
         .arg(own)
         .stdout(Stdio::null())

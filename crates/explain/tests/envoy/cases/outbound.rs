@@ -3,7 +3,6 @@
 use super::{Case, case};
 use crate::world::Side::Client;
 
-
 pub const CASES: &[Case] = &[
     case("nothing_but_services", Client, "", "
         GET http://reviews:9080/            => 10.1.0.11:9080|10.1.0.12:9080|10.1.0.13:9080
