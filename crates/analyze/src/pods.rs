@@ -8,6 +8,8 @@ use std::sync::Arc;
 /// A pod, and what the mesh knows of it.
 pub struct Pod {
     pub cluster: usize,
+    /// Not a pod but a Deployment (or its like) of a cluster of which no pods are known: what it would make.
+    pub stand_in: bool,
     pub object: Arc<Object<PodSpec, PodStatus>>,
     /// Whether it has a proxy, or gets one (Istio `analyzers/util/in_mesh.go`).
     pub in_mesh: bool,

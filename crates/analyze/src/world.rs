@@ -1,7 +1,7 @@
 //! One cluster as the analyzers see it: its objects by kind and in order, and lookup tables over all clusters.
 
 use hawser_api::apps::{CrdSpec, WebhookConfiguration, WorkloadSpec, WorkloadStatus};
-use hawser_api::core::{ConfigMap, NamespaceSpec, NamespaceStatus, Secret};
+use hawser_api::core::{ConfigMap, NamespaceSpec, NamespaceStatus, PodSpec, PodStatus, Secret};
 use hawser_api::extensions::WasmPlugin;
 use hawser_api::gateway_api::{
     GatewaySpec, GatewayStatus, GrpcRouteSpec, HttpRouteSpec, RouteStatus,
@@ -11,7 +11,7 @@ use hawser_api::networking as net;
 use hawser_api::security as sec;
 use hawser_api::status::{IstioStatus, ServiceEntryStatus};
 use hawser_api::telemetry::Telemetry;
-use hawser_api::{Labels, Object, ObjectRef, Resource, manifest};
+use hawser_api::{Kind, Labels, Meta, Object, ObjectRef, Resource, manifest};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl World {
     /// The pods of this cluster itself.
     pub fn own_pods(&self) -> impl Iterator<Item = &Pod> {
         let pods = self.shared.pods.all().iter();
-        pods.filter(|pod| pod.cluster == self.cluster)
+        pods.filter(|pod| pod.cluster == self.cluster && !pod.stand_in)
     }
 
     /// The Services of this cluster itself.
@@ -104,16 +104,20 @@ pub fn worlds(clusters: Vec<(String, Objects)>, settings: &Settings) -> Vec<Worl
     let mut shared = Shared::default();
     for (cluster, (_, objects)) in clusters.iter().enumerate() {
         let namespaces = namespaces(objects);
+        let has_pods = objects.keys().any(|o| o.kind == Kind::Pod);
         let nodes = nodes(objects);
         for resource in objects.values() {
             match resource {
                 Resource::Pod(object) => {
                     let node = nodes.get(object.spec.node_name.as_str()).copied();
+                    pods.push(pod(cluster, object.clone(), &namespaces, node));
+                }
+                Resource::Deployment(o) | Resource::StatefulSet(o) | Resource::DaemonSet(o)
+                    if !has_pods =>
+                {
                     pods.push(Pod {
-                        cluster,
-                        object: object.clone(),
-                        in_mesh: pod_in_mesh(object, &namespaces),
-                        subset_labels: with_node(&object.meta.labels, &object.spec.node_name, node),
+                        stand_in: true,
+                        ..pod(cluster, Arc::new(of_template(o)), &namespaces, None)
                     });
                 }
                 Resource::Service(object) => services.push(Service {
@@ -264,6 +268,35 @@ fn with_node(labels: &Labels, node: &str, node_labels: Option<&Labels>) -> Label
     out
 }
 
+fn pod(
+    cluster: usize,
+    object: Obj<PodSpec, PodStatus>,
+    namespaces: &NamespaceMap,
+    node: Option<&Labels>,
+) -> Pod {
+    Pod {
+        cluster,
+        stand_in: false,
+        in_mesh: pod_in_mesh(&object, namespaces),
+        subset_labels: with_node(&object.meta.labels, &object.spec.node_name, node),
+        object,
+    }
+}
+
+/// A pod as a controller would make it.
+fn of_template(workload: &Object<WorkloadSpec, WorkloadStatus>) -> Object<PodSpec, PodStatus> {
+    let template = &workload.spec.template;
+    Object {
+        meta: Meta {
+            name: workload.meta.name.clone(),
+            namespace: workload.meta.namespace.clone(),
+            ..template.metadata.clone()
+        },
+        spec: template.spec.clone(),
+        status: PodStatus::default(),
+    }
+}
+
 /// The label, and the old annotation, that decide about one pod's proxy.
 pub const INJECT: &str = "sidecar.istio.io/inject";
 /// The name of the proxy's container.
@@ -271,10 +304,7 @@ pub const PROXY: &str = "istio-proxy";
 
 type NamespaceMap = BTreeMap<String, Obj<NamespaceSpec, NamespaceStatus>>;
 
-fn pod_in_mesh(
-    pod: &Object<hawser_api::core::PodSpec, hawser_api::core::PodStatus>,
-    namespaces: &NamespaceMap,
-) -> bool {
+fn pod_in_mesh(pod: &Object<PodSpec, PodStatus>, namespaces: &NamespaceMap) -> bool {
     let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
     in_mesh(
         containers,
@@ -315,7 +345,7 @@ struct MeshSettings {
 fn mesh_settings(objects: &Objects, istio_namespace: &str) -> MeshSettings {
     let mut out = MeshSettings::default();
     let name = ObjectRef {
-        kind: hawser_api::Kind::ConfigMap,
+        kind: Kind::ConfigMap,
         namespace: istio_namespace.to_owned(),
         name: "istio".to_owned(),
     };

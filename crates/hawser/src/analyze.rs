@@ -189,7 +189,7 @@ fn sources(args: &AnalyzeArgs) -> Result<Vec<Source>, String> {
         out = live(args, !files.is_empty())?;
     }
     let first = match out.first() {
-        Some(Source::Live { name, .. } | Source::Files { name, .. }) => name.clone(),
+        Some(source) => source.name().clone(),
         None => "files".to_owned(),
     };
     out.extend(files.into_iter().map(|input| Source::Files {
@@ -223,7 +223,7 @@ fn live(args: &AnalyzeArgs, with_files: bool) -> Result<Vec<Source>, String> {
         kubeconfig: kubeconfig.clone(),
         context: context.cloned(),
     };
-    Ok(match (kubeconfigs.as_slice(), contexts.as_slice()) {
+    let found: Vec<Source> = match (kubeconfigs.as_slice(), contexts.as_slice()) {
         (files, []) => files.iter().map(|file| source(file, None)).collect(),
         ([file], contexts) => contexts.iter().map(|context| source(file, Some(context))).collect(),
         (files, contexts) if files.len() == contexts.len() => {
@@ -231,7 +231,13 @@ fn live(args: &AnalyzeArgs, with_files: bool) -> Result<Vec<Source>, String> {
             pairs.map(|(file, context)| source(file, Some(context))).collect()
         }
         _ => return Err("give one --kubeconfig, or one --context for each --kubeconfig".to_owned()),
-    })
+    };
+    let mut names: Vec<&String> = found.iter().map(Source::name).collect();
+    names.sort();
+    match names.windows(2).find(|pair| pair.first() == pair.last()) {
+        Some(pair) => Err(format!("cluster {} is given twice", pair.first().map_or("", |name| name))),
+        None => Ok(found),
+    }
 }
 
 fn default_kubeconfig() -> Option<PathBuf> {

@@ -195,3 +195,46 @@ webhooks:
     );
     check("for others", &two("enabled", "disabled"), &[]);
 }
+
+#[test]
+fn deployments_stand_in_for_pods_that_are_not_known() {
+    let manifests = |pods: &str| {
+        format!(
+            "
+apiVersion: v1
+kind: Service
+metadata: {{name: till, namespace: shop}}
+spec: {{selector: {{app: till}}, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: till-v1, namespace: shop}}
+spec: {{template: {{metadata: {{labels: {{app: till, version: v1}}}}, spec: {{containers: [{{name: till, image: till}}]}}}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: till, namespace: shop}}
+spec: {{host: till, subsets: [{{name: v1, labels: {{version: v1}}}}]}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: till, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: till}}}}}}
+---{pods}"
+        )
+    };
+    check("manifests alone", &manifests(""), &[]);
+    let other = "
+apiVersion: v1
+kind: Pod
+metadata: {name: door, namespace: shop, labels: {app: door}}
+spec: {containers: [{name: istio-proxy, image: proxy}]}";
+    check(
+        "a cluster whose Deployment has no pods",
+        &manifests(other),
+        &[
+            "IST0173 DestinationRule shop/till spec.subsets[0].labels",
+            "IST0127 AuthorizationPolicy shop/till spec.selector.matchLabels",
+        ],
+    );
+}
