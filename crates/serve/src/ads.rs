@@ -1,11 +1,10 @@
 //! The gRPC shell of [`crate::stream`]: one task a connection.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::Stream as FutureStream;
@@ -16,7 +15,7 @@ use hawser_proto::ads::{
 };
 use hawser_proto::envoy::config::core::v3::Node;
 use hawser_translate::Resource;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
@@ -35,13 +34,6 @@ const MAX_NAMES: usize = 200_000;
 /// Credentials that one proxy may ask for.
 const MAX_CREDENTIALS: usize = 2_000;
 
-/// From this size on a response counts as large, in bytes.
-const LARGE: usize = 128 << 10;
-/// Large responses on their way at a time: each is copied for its connection until the proxy has taken it.
-const LARGE_AT_A_TIME: usize = 16;
-/// A proxy does not wait longer than this for others to take theirs.
-const LARGE_WAIT: Duration = Duration::from_secs(5);
-
 /// The aggregated discovery service.
 #[derive(Clone)]
 pub struct Ads {
@@ -52,9 +44,6 @@ pub struct Ads {
     metrics: Metrics,
     drain: CancellationToken,
     next_id: Arc<AtomicU64>,
-    /// Who may translate now, and whose large response is on its way.
-    turns: Arc<Semaphore>,
-    room: Arc<Semaphore>,
 }
 
 impl Ads {
@@ -67,9 +56,7 @@ impl Ads {
         metrics: Metrics,
         drain: CancellationToken,
     ) -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let (turns, room) = (Arc::new(Semaphore::new(threads)), Arc::new(Semaphore::new(LARGE_AT_A_TIME)));
-        Self { views, authenticator, board, demands, metrics, drain, next_id: Arc::default(), turns, room }
+        Self { views, authenticator, board, demands, metrics, drain, next_id: Arc::default() }
     }
 
     async fn open<In: Incoming, Out: Outgoing>(
@@ -113,14 +100,14 @@ impl Ads {
         let mut view = self.wait_for_view().await?;
         let mut next = Some(first);
         loop {
-            let turn = self.turns.acquire().await;
             let pushes = match next.take() {
                 Some(request) => session.request(request, &view)?,
                 None => session.view(&view),
             };
-            drop(turn);
-            if session.send(pushes, out).await.is_err() {
-                return Ok(());
+            for push in pushes {
+                if out.send(Ok(Out::of(&push))).await.is_err() {
+                    return Ok(());
+                }
             }
             session.publish();
             tokio::select! {
@@ -143,11 +130,10 @@ impl Ads {
                 }
             }
             if next.is_some() {
-                let turn = self.turns.acquire().await;
-                let pushes = session.view(&view);
-                drop(turn);
-                if session.send(pushes, out).await.is_err() {
-                    return Ok(());
+                for push in session.view(&view) {
+                    if out.send(Ok(Out::of(&push))).await.is_err() {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -171,9 +157,6 @@ struct Session {
     place: Place,
     metrics: Metrics,
     sent_at: BTreeMap<Kind, Instant>,
-    room: Arc<Semaphore>,
-    /// Held while a large response is on its way.
-    in_room: Option<OwnedSemaphorePermit>,
     published: BTreeMap<Kind, stream::TypeStatus>,
 }
 
@@ -193,8 +176,6 @@ impl Session {
             place: ads.board.open(id, status),
             metrics: ads.metrics.clone(),
             sent_at: BTreeMap::new(),
-            room: Arc::clone(&ads.room),
-            in_room: None,
             published: BTreeMap::new(),
         }
     }
@@ -209,9 +190,6 @@ impl Session {
         let request = message.request();
         if request.subscribe.len() + request.unsubscribe.len() + request.initial.len() > MAX_NAMES {
             return Err(Status::resource_exhausted(format!("more than {MAX_NAMES} names in one request")));
-        }
-        if !request.nonce.is_empty() {
-            self.in_room = None;
         }
         match &request.error {
             Some(error) => {
@@ -258,27 +236,11 @@ impl Session {
     fn count(&mut self, pushes: &[Push]) {
         for push in pushes {
             let label = Metrics::of(push.kind);
-            let bytes = size(push);
+            let bytes: usize = push.resources.iter().map(|r| r.any.value.len()).sum();
             self.metrics.pushes.get_or_create(&label).inc();
             self.metrics.sent_bytes.get_or_create(&label).inc_by(bytes as u64);
             self.sent_at.insert(push.kind, Instant::now());
         }
-    }
-
-    /// Hands responses to the connection, large ones only where there is room for them. Fails where the proxy is gone.
-    async fn send<Out: Outgoing>(
-        &mut self,
-        pushes: Vec<Push>,
-        out: &mpsc::Sender<Result<Out, Status>>,
-    ) -> Result<(), mpsc::error::SendError<Result<Out, Status>>> {
-        for push in pushes {
-            if self.in_room.is_none() && size(&push) > LARGE {
-                let room = Arc::clone(&self.room).acquire_owned();
-                self.in_room = tokio::time::timeout(LARGE_WAIT, room).await.ok().and_then(Result::ok);
-            }
-            out.send(Ok(Out::of(&push))).await?;
-        }
-        Ok(())
     }
 
     fn publish(&mut self) {
@@ -288,11 +250,6 @@ impl Session {
             self.published = status;
         }
     }
-}
-
-/// Of all its resources, in bytes.
-fn size(push: &Push) -> usize {
-    push.resources.iter().map(|r| r.any.value.len()).sum()
 }
 
 impl Drop for Session {
