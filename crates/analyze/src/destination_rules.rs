@@ -82,10 +82,17 @@ pub fn subsets(world: &World) -> Vec<Finding> {
             let path = format!("spec.subsets[{i}].labels");
             if world.shared.pods.select_subset(&labels).next().is_none() {
                 let message = format!("subset {} selects no pod", subset.name);
-                let help = format!(
-                    "calls to it find no endpoint; correct the labels ({}), or remove the subset",
-                    selector_text(&labels)
-                );
+                let labels = selector_text(&labels);
+                let help = if known.service.is_some() {
+                    format!(
+                        "calls to it find no endpoint; correct the labels ({labels}), or remove the subset"
+                    )
+                } else {
+                    // Istio looks at pods alone, and so its users expect.
+                    format!(
+                        "only pods are looked at: if a WorkloadEntry or an endpoint of the ServiceEntry has the labels ({labels}), all is well"
+                    )
+                };
                 out.push(Finding::new(SUBSET_WITHOUT_PODS, object(), path, message).help(help));
             } else if !has_pod_of_service(world, known, &labels) {
                 let message = format!(
