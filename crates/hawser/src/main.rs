@@ -5,9 +5,11 @@
 mod analyze;
 mod ask;
 mod ca;
+mod explain;
 mod files;
 mod kube_inject;
 mod manifest;
+mod offline;
 mod proxy;
 mod remote_secret;
 mod service_dns;
@@ -42,6 +44,7 @@ enum Command {
     Analyze(analyze::AnalyzeArgs),
     Validate(validate::ValidateArgs),
     Translate(translate::TranslateArgs),
+    Explain(explain::ExplainArgs),
     Ca(ca::CaArgs),
     Manifest(manifest::ManifestArgs),
     KubeInject(kube_inject::KubeInjectArgs),
@@ -99,6 +102,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Analyze(args) => block_on(analyze::run(args)),
         Command::Validate(args) => validate::run(&args),
         Command::Translate(args) => translate::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Ca(args) => ca::run(&args).map(done),
         Command::Manifest(args) => manifest::run(&args),
         Command::KubeInject(args) => kube_inject::run(&args),

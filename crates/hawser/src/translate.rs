@@ -1,39 +1,21 @@
 //! `hawser translate`: what a proxy would be given, from files.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use hawser_api::{Change, Event, SourceId};
-use hawser_lower::{Lowerer, Settings};
-use hawser_model::{ClusterId, Str};
+use anyhow::{Context, Result};
+use hawser_model::Str;
 use hawser_translate::Resource;
-use prost::Message;
 use serde_json::{Map, Value, json};
+
+use crate::offline::OfflineArgs;
 
 /// Print what a proxy would be given, from files alone.
 #[derive(clap::Args, Debug)]
 pub struct TranslateArgs {
-    /// A cluster and the file of its Kubernetes objects (YAML or JSON, several documents); may be repeated.
-    #[arg(long = "cluster", value_name = "ID=FILE", required = true, value_parser = pair)]
-    clusters: Vec<(String, String)>,
-    /// The first cluster's control plane also discovers the second (as a remote secret would have it); may be repeated.
-    #[arg(long = "watch", value_name = "ID=ID2", value_parser = pair)]
-    watches: Vec<(String, String)>,
-    /// Whose control plane answers; the first cluster's unless given.
-    #[arg(long, value_name = "ID")]
-    control_plane: Option<String>,
-    /// MeshConfig as YAML.
-    #[arg(long, value_name = "FILE")]
-    mesh_config: Option<PathBuf>,
-    /// MeshNetworks as YAML.
-    #[arg(long, value_name = "FILE")]
-    mesh_networks: Option<PathBuf>,
-    /// The proxy's xDS node as JSON (`id`, `cluster`, `metadata`, `locality`).
-    #[arg(long, value_name = "FILE")]
-    node: PathBuf,
+    #[command(flatten)]
+    mesh: OfflineArgs,
     /// The form of the output.
     #[arg(short, long, value_enum, default_value = "json")]
     output: Output,
@@ -45,39 +27,11 @@ enum Output {
     Json,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
-        _ => Err("expected two names joined by '='".to_owned()),
-    }
-}
-
 /// Prints the resources; problems of the configuration go to standard error and make the exit status 1.
 pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
     let Output::Json = args.output;
-    let own = args.control_plane.clone().unwrap_or_else(|| args.clusters[0].0.clone());
-    let seen = |id: &str| id == own || args.watches.iter().any(|(a, b)| *a == own && b == id);
-    if !args.clusters.iter().any(|(id, _)| *id == own) {
-        bail!("--control-plane {own}: no --cluster of that name is given");
-    }
-    let mut errors = Vec::new();
-    let mut lowerer = Lowerer::with_settings(Settings {
-        mesh_config: settings(args.mesh_config.as_deref(), hawser_control::settings::mesh_config)?,
-        mesh_networks: settings(args.mesh_networks.as_deref(), hawser_control::settings::mesh_networks)?,
-        ..Settings::new(ClusterId::new(&own))
-    });
-    for (id, file) in args.clusters.iter().filter(|(id, _)| seen(id)) {
-        read_cluster(id, Path::new(file), &mut lowerer, &mut errors)?;
-    }
-    let snapshot = lowerer.snapshot();
-    let proxy = hawser_translate::node::proxy(&read_node(&args.node)?)?;
-    let (resources, problems) = hawser_translate::translate(&snapshot, &proxy);
-    for error in &errors {
-        eprintln!("{error}");
-    }
-    for problem in snapshot.problems.iter().chain(&problems) {
-        eprintln!("{problem}");
-    }
+    let offline = args.mesh.read()?;
+    let resources = &offline.resources;
     let names: BTreeMap<Str, Arc<Resource>> = resources.names.iter().map(|r| (r.name.clone(), Arc::clone(r))).collect();
     let output = json!({
         "cds": print(&resources.clusters)?,
@@ -87,8 +41,7 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
         "nds": print(&names)?,
     });
     println!("{}", serde_json::to_string_pretty(&output)?);
-    let clean = errors.is_empty() && snapshot.problems.is_empty() && problems.is_empty();
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if offline.clean { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn print(resources: &BTreeMap<Str, Arc<Resource>>) -> Result<Map<String, Value>> {
@@ -97,62 +50,4 @@ fn print(resources: &BTreeMap<Str, Arc<Resource>>) -> Result<Map<String, Value>>
         Ok((r.name.to_string(), value))
     };
     resources.values().map(one).collect()
-}
-
-fn settings<T: Default>(
-    path: Option<&Path>,
-    read: impl Fn(&str, &str) -> Result<hawser_control::settings::Read<T>, String>,
-) -> Result<T> {
-    let Some(path) = path else { return Ok(T::default()) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let read = read(&path.display().to_string(), &text).map_err(anyhow::Error::msg)?;
-    read.warnings.iter().for_each(|w| eprintln!("{w}"));
-    Ok(read.settings)
-}
-
-/// Every object of the file that can be read; what cannot is told and left out, as an API server would refuse it.
-fn read_cluster(id: &str, file: &Path, lowerer: &mut Lowerer, errors: &mut Vec<String>) -> Result<()> {
-    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    let manifest = hawser_api::manifest::read(&file.display().to_string(), &bytes);
-    errors.extend(manifest.errors.iter().map(ToString::to_string));
-    for doc in manifest.docs.iter().filter(|d| !d.value.is_null()) {
-        match hawser_api::parse(doc.value.clone()) {
-            Ok(parsed) => {
-                let change = Change { source: SourceId::new(id), version: None, event: Event::Apply(parsed.resource) };
-                lowerer.apply(change);
-            }
-            // Kinds that the mesh does not look at may stand in the file.
-            Err(hawser_api::ParseError::UnknownKind { .. }) => {}
-            Err(error) => errors.push(format!("{}:{}: {error}", doc.file(), doc.position(""))),
-        }
-    }
-    let written = lowerer.objects(&ClusterId::new(id)).and_then(|o| o.services.get("default", "kubernetes"));
-    if written.is_none()
-        && let Ok(parsed) = hawser_api::parse(api_server_service())
-    {
-        lowerer.apply(Change { source: SourceId::new(id), version: None, event: Event::Apply(parsed.resource) });
-    }
-    Ok(())
-}
-
-/// The Service of the API server itself, which every cluster has and hardly any file: with the address that it has unless
-/// the cluster's service range is another.
-fn api_server_service() -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "kubernetes", "namespace": "default"},
-        "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
-    })
-}
-
-fn read_node(path: &Path) -> Result<hawser_proto::envoy::config::core::v3::Node> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let json: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    let known = ["id", "cluster", "metadata", "locality"];
-    let node: Map<String, Value> =
-        json.as_object().into_iter().flatten().filter(|(k, _)| known.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
-    let node = hawser_proto::json::parse("envoy.config.core.v3.Node", &Value::Object(node))
-        .with_context(|| path.display().to_string())?;
-    Ok(hawser_proto::envoy::config::core::v3::Node::decode(node.encode_to_vec().as_slice())?)
 }
