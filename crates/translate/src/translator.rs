@@ -378,7 +378,11 @@ impl Translator {
 
     /// What is wrong with the configuration as this proxy alone sees it; the snapshot has what is wrong for all.
     pub(crate) fn problems(&self, session: &Session<'_>) -> Vec<Problem> {
-        session.patches.problems.clone()
+        let mut problems = session.patches.problems.clone();
+        if session.is_router() {
+            problems.extend(self.gateway_problems(session));
+        }
+        problems
     }
 
     /// Rules that routes need to know: those with a consistent hash, or with TLS of their own.

@@ -159,7 +159,7 @@ impl Context<'_> {
                     Err(_) => {}
                 }
             }
-            Ok((!rules.is_empty()).then(|| Permission {
+            Ok((!rules.is_empty()).then_some(Permission {
                 rule: Some(permission::Rule::OrRules(permission::Set { rules })),
             }))
         };
@@ -259,7 +259,7 @@ impl Context<'_> {
                     Err(_) => {}
                 }
             }
-            Ok((!ids.is_empty()).then(|| Principal {
+            Ok((!ids.is_empty()).then_some(Principal {
                 identifier: Some(principal::Identifier::OrIds(principal::Set { ids })),
             }))
         };

@@ -209,9 +209,10 @@ impl Listeners {
                 }
             });
         }
-        for chain in chains {
-            if !entry.tcp.iter().any(|(m, ..)| *m == chain.0) {
-                entry.tcp.push(chain);
+        for (matches, to, before) in chains {
+            let matches = matches.tidy();
+            if !entry.tcp.iter().any(|(m, ..)| m.collides(&matches)) {
+                entry.tcp.push((matches, to, before));
             }
         }
     }

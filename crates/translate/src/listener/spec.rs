@@ -1,5 +1,6 @@
 //! All that a listener depends on, as values: the input of rendering.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,35 @@ pub(crate) struct ChainMatch {
     /// `tls`, `raw_buffer` or any.
     pub transport: &'static str,
     pub alpn: &'static [&'static str],
+}
+
+impl ChainMatch {
+    /// In the form that Envoy accepts: names and ranges once each, and no names for all names.
+    pub(crate) fn tidy(mut self) -> Self {
+        if self.server_names.iter().any(|n| &**n == "*") {
+            self.server_names.clear();
+        }
+        self.server_names.sort();
+        self.server_names.dedup();
+        let ranges: BTreeSet<IpNet> = self.prefixes.iter().map(IpNet::trunc).collect();
+        if ranges.len() < self.prefixes.len() {
+            self.prefixes = ranges.into_iter().collect();
+        }
+        self
+    }
+
+    /// True if a connection could fit both equally well: Envoy refuses a listener with two such chains.
+    pub(crate) fn collides(&self, other: &Self) -> bool {
+        fn meet<T: PartialEq>(a: &[T], b: &[T]) -> bool {
+            (a.is_empty() && b.is_empty()) || a.iter().any(|x| b.contains(x))
+        }
+        let ranges = |m: &Self| m.prefixes.iter().map(IpNet::trunc).collect::<Vec<_>>();
+        self.destination_port == other.destination_port
+            && self.transport == other.transport
+            && meet(self.alpn, other.alpn)
+            && meet(&ranges(self), &ranges(other))
+            && meet(&self.server_names, &other.server_names)
+    }
 }
 
 /// The last filter of a chain.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hawser_model::gateway::{Gateway, NamespaceMatch, Server, ServerTlsMode};
+use hawser_model::problem::{ObjectName, Problem, Severity};
 use hawser_model::route::{GatewayRef, VirtualService};
-use hawser_model::{Hostname, Protocol, Shared, Str};
+use hawser_model::{Hostname, Meta, Protocol, Shared, Str};
 
 use crate::authz;
 use crate::listener::MESH_ALPN;
@@ -46,13 +47,27 @@ impl Translator {
     /// The ports that a router opens for its gateways: a server names the port that clients call, the router listens on
     /// the target port of its own service (Istio's `MergeGateways`).
     pub(super) fn open_servers(&self, session: &Session<'_>) -> Vec<Open> {
+        self.opened(session).0
+    }
+
+    /// The same, and which servers cannot be opened.
+    fn opened(&self, session: &Session<'_>) -> (Vec<Open>, Vec<Problem>) {
         let workload = &session.workload;
         let mut out: Vec<Open> = Vec::new();
+        let mut problems = Vec::new();
         // Whether a port speaks plain HTTP: the first server decides.
         let mut plain: BTreeMap<(Str, u16), bool> = BTreeMap::new();
         let mut names: BTreeMap<(Str, u16), BTreeSet<Hostname>> = BTreeMap::new();
         for gateway in self.own_gateways(session) {
             for server in &gateway.servers {
+                let refuse = |port: u16, message: String, help: &str| Problem {
+                    code: "HWS0602",
+                    severity: Severity::Error,
+                    object: object("Gateway", &gateway.meta),
+                    field: "spec.servers".to_owned(),
+                    message: format!("the server of port {port} {message}"),
+                    help: help.to_owned(),
+                };
                 let mut ports: BTreeSet<u16> = workload
                     .iter()
                     .flat_map(|w| w.serves.iter())
@@ -67,11 +82,24 @@ impl Translator {
                 }
                 for port in ports {
                     if session.view.unprivileged && port < 1024 {
+                        problems.push(refuse(
+                            port,
+                            "cannot be opened by a gateway without privileges".to_owned(),
+                            "give the gateway's service a target port of 1024 or more",
+                        ));
                         continue;
                     }
                     let at = (server.bind.clone(), port);
                     let http = server.protocol.is_http();
                     if *plain.entry(at.clone()).or_insert(http) != http {
+                        problems.push(refuse(
+                            port,
+                            format!(
+                                "is {}, but an older server of that port is not",
+                                if http { "HTTP" } else { "not plain HTTP" }
+                            ),
+                            "use one of them, or another port",
+                        ));
                         continue;
                     }
                     let by_name = server.tls.as_ref().is_some_and(|t| {
@@ -84,7 +112,12 @@ impl Translator {
                     if by_name {
                         // Two chains for one name would make Envoy refuse the listener: the older server keeps it.
                         let taken = names.entry(at).or_default();
-                        if server.hosts.iter().any(|h| taken.contains(&h.host)) {
+                        if let Some(h) = server.hosts.iter().find(|h| taken.contains(&h.host)) {
+                            problems.push(refuse(
+                                port,
+                                format!("is for {}, which an older server has already", h.host),
+                                "leave that host to one of them",
+                            ));
                             continue;
                         }
                         taken.extend(server.hosts.iter().map(|h| h.host.clone()));
@@ -98,7 +131,14 @@ impl Translator {
                 }
             }
         }
-        out
+        (out, problems)
+    }
+
+    /// What of a router's gateways cannot be as it is written.
+    pub(crate) fn gateway_problems(&self, session: &Session<'_>) -> Vec<Problem> {
+        let (servers, mut problems) = self.opened(session);
+        problems.extend(self.listeners_of(session, &servers).1);
+        problems
     }
 
     /// VirtualServices bound to a gateway that the router may see.
@@ -191,6 +231,15 @@ impl Translator {
     }
 
     pub(crate) fn gateway_listeners(&self, session: &Session<'_>) -> Vec<ListenerSpec> {
+        self.listeners_of(session, &self.open_servers(session)).0
+    }
+
+    fn listeners_of(
+        &self,
+        session: &Session<'_>,
+        servers: &[Open],
+    ) -> (Vec<ListenerSpec>, Vec<Problem>) {
+        let mut problems = Vec::new();
         let proxy = session.proxy;
         let logs = telemetry::logs_plan(&self.subject(session, false));
         let filters = authz::filters(
@@ -201,9 +250,8 @@ impl Translator {
             },
         );
         let http = self.gateway_http(session);
-        let servers = self.open_servers(session);
         let mut out: BTreeMap<(Str, u16), ListenerSpec> = BTreeMap::new();
-        for open in &servers {
+        for open in servers {
             let spec = out
                 .entry((open.server.bind.clone(), open.port))
                 .or_insert_with(|| self.empty_listener(session, open));
@@ -224,9 +272,19 @@ impl Translator {
                 rule: &|host| session.rule(host),
             };
             let tls = self.server_tls(session, open);
-            for chain in chains(self, session, open, &routes, &cx, &filters, tls) {
-                if !spec.chains.iter().any(|c| c.matches == chain.matches) {
-                    spec.chains.push(chain);
+            for (mut chain, of) in chains(self, session, open, &routes, &cx, &filters, tls) {
+                chain.matches = chain.matches.tidy();
+                let older = spec
+                    .chains
+                    .iter()
+                    .find(|c| c.matches.collides(&chain.matches));
+                match older {
+                    None => spec.chains.push(chain),
+                    // The same by another way is no mistake.
+                    Some(older) if older.matches == chain.matches && older.to == chain.to => {}
+                    Some(older) => {
+                        problems.push(taken(open, of.as_ref(), &older.matches, &chain.matches))
+                    }
                 }
             }
             if open.server.tls.is_some() && !open.server.protocol.is_http() {
@@ -236,7 +294,8 @@ impl Translator {
                 }
             }
         }
-        out.into_values().filter(|s| !s.chains.is_empty()).collect()
+        let listeners = out.into_values().filter(|s| !s.chains.is_empty());
+        (listeners.collect(), problems)
     }
 
     fn empty_listener(&self, session: &Session<'_>, open: &Open) -> ListenerSpec {
@@ -319,6 +378,44 @@ fn gateway_ref(gateway: &Gateway) -> GatewayRef {
     }
 }
 
+fn object(kind: &str, meta: &Meta) -> ObjectName {
+    ObjectName {
+        cluster: None,
+        kind: kind.into(),
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+    }
+}
+
+/// Connections that something older has already.
+fn taken(
+    open: &Open,
+    route: Option<&Shared<VirtualService>>,
+    older: &ChainMatch,
+    own: &ChainMatch,
+) -> Problem {
+    let names = own.server_names.iter();
+    let which = match names.clone().find(|n| older.server_names.contains(n)) {
+        Some(name) => format!("connections for {name}"),
+        None => "all connections".to_owned(),
+    };
+    let (kind, meta, field) = match route {
+        Some(route) => ("VirtualService", &route.meta, "spec"),
+        None => ("Gateway", &open.gateway.meta, "spec.servers"),
+    };
+    Problem {
+        code: "HWS0603",
+        severity: Severity::Error,
+        object: object(kind, meta),
+        field: field.to_owned(),
+        message: format!(
+            "{which} to port {} go elsewhere by an older rule",
+            open.port
+        ),
+        help: "leave them to one of both".to_owned(),
+    }
+}
+
 fn is_auto_passthrough(server: &Server) -> bool {
     server
         .tls
@@ -338,18 +435,10 @@ fn binds(server: &Server, route: &VirtualService) -> bool {
     })
 }
 
-/// The names that a chain answers to; all of them if one is `*`.
+/// The names that a chain answers to.
 fn sni(server: &Server) -> Vec<Str> {
-    let names: BTreeSet<Str> = server
-        .hosts
-        .iter()
-        .map(|h| h.host.as_str().into())
-        .collect();
-    if names.contains("*") {
-        Vec::new()
-    } else {
-        names.into_iter().collect()
-    }
+    let hosts = server.hosts.iter();
+    hosts.map(|h| h.host.as_str().into()).collect()
 }
 
 fn chains(
@@ -360,7 +449,7 @@ fn chains(
     cx: &OutboundContext<'_>,
     filters: &authz::Filters,
     tls: Option<Shared<TlsSpec>>,
-) -> Vec<Chain> {
+) -> Vec<(Chain, Option<Shared<VirtualService>>)> {
     let server = &open.server;
     let chain = |matches: ChainMatch, tls, to, authorized: bool| Chain {
         name: "".into(),
@@ -391,7 +480,7 @@ fn chains(
         } else {
             Vec::new()
         };
-        return vec![chain(by_name(names), tls, ChainTo::Http(spec), true)];
+        return vec![(chain(by_name(names), tls, ChainTo::Http(spec), true), None)];
     }
     if is_auto_passthrough(server) {
         let hosts: Vec<Hostname> = server.hosts.iter().map(|h| h.host.clone()).collect();
@@ -410,27 +499,23 @@ fn chains(
                 ..Default::default()
             };
             let to = ChainTo::Tcp(tcp(&target.cluster(), &cx.logs));
-            chain(matches, None, to, false)
+            (chain(matches, None, to, false), None)
         })
         .collect();
     }
     let bound = routes.iter().filter(|r| binds(server, r));
     if server.tls.is_some() && tls.is_none() {
         let mut out = Vec::new();
-        for rule in bound.flat_map(|r| &r.tls).filter(|r| !r.route.is_empty()) {
+        let rules = bound.flat_map(|route| route.tls.iter().map(move |rule| (route, rule)));
+        for (route, rule) in rules.filter(|(_, rule)| !rule.route.is_empty()) {
             for m in rule
                 .matches
                 .iter()
                 .filter(|m| outbound::fits(m, server.port, cx))
             {
                 let names: Vec<Str> = m.sni.iter().map(|h| h.as_str().into()).collect();
-                let names = if names.iter().any(|n| &**n == "*") {
-                    Vec::new()
-                } else {
-                    names
-                };
                 let to = ChainTo::Tcp(outbound::to_clusters(&rule.route, server.port, cx));
-                out.push(chain(by_name(names), None, to, true));
+                out.push((chain(by_name(names), None, to, true), Some(route.clone())));
             }
         }
         return out;
@@ -461,7 +546,7 @@ fn chains(
         };
         if let Some(to) = of_tcp.or_else(of_tls) {
             let to = ChainTo::Tcp(outbound::to_clusters(to, server.port, cx));
-            return vec![chain(by_name(names), tls, to, true)];
+            return vec![(chain(by_name(names), tls, to, true), Some(route.clone()))];
         }
     }
     Vec::new()

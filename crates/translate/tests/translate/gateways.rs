@@ -2,7 +2,7 @@
 
 use crate::check;
 use crate::mesh::{Mesh, app, gateway, istio};
-use crate::text::View::{Clusters, Listener, Listeners, Routes};
+use crate::text::View::{Clusters, Listener, Listeners, Problems, Routes};
 
 fn server(name: &str, servers: &str) -> String {
     istio(
@@ -131,4 +131,54 @@ fn servers() {
         let mesh = Mesh::of(&(base.clone() + &server("gw", servers) + more));
         check(name, &mesh, &gateway(), view, expected);
     }
+}
+
+#[test]
+fn two_that_want_the_same() {
+    let base = app(
+        "a",
+        "web",
+        "10.96.0.1",
+        &["tls 443 8443"],
+        &["10.1.0.1 mtls"],
+    );
+    let route = |name: &str, sni: &str| {
+        let spec = format!(
+            "{{hosts: ['*'], gateways: [istio-system/gw], tls: [{{match: [{{sniHosts: [{sni}]}}], route: [{{destination: {{host: web.a.svc.cluster.local}}}}]}}]}}"
+        );
+        istio("VirtualService", "a", name, &spec)
+    };
+    let gw = server(
+        "gw",
+        "{port: {number: 443, name: tls, protocol: TLS}, hosts: ['*.example.com'], tls: {mode: PASSTHROUGH}}",
+    );
+    let routes = route("first", "x.example.com, y.example.com")
+        + &route("second", "y.example.com, z.example.com");
+    let mesh = Mesh::of(&(base.clone() + &gw + &routes));
+    check(
+        "the older route keeps a name",
+        &mesh,
+        &gateway(),
+        Listener("0.0.0.0_443"),
+        "0.0.0.0:443 tls_inspector
+         {server_names=[x.example.com,y.example.com]} plaintext | tcp -> outbound|443||web.a.svc.cluster.local",
+    );
+    check(
+        "the younger one's owner reads of it",
+        &mesh,
+        &gateway(),
+        Problems,
+        "HWS0603 VirtualService second.a spec: connections for y.example.com to port 443 go elsewhere by an older rule (leave them to one of both)",
+    );
+    let servers = "{port: {number: 443, name: one, protocol: HTTPS}, hosts: [x.example.com], tls: {mode: SIMPLE, credentialName: c}}, \
+        {port: {number: 443, name: two, protocol: HTTPS}, hosts: [x.example.com], tls: {mode: SIMPLE, credentialName: d}}, \
+        {port: {number: 443, name: three, protocol: HTTP}, hosts: [y.example.com]}";
+    check(
+        "servers",
+        &Mesh::of(&(base + &server("gw", servers))),
+        &gateway(),
+        Problems,
+        "HWS0602 Gateway gw.istio-system spec.servers: the server of port 443 is for x.example.com, which an older server has already (leave that host to one of them)
+         HWS0602 Gateway gw.istio-system spec.servers: the server of port 443 is HTTP, but an older server of that port is not (use one of them, or another port)",
+    );
 }

@@ -1,13 +1,16 @@
 //! What must always hold: nothing panics, order changes nothing, and what is remembered is what would be made afresh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hawser_api::Resource;
 use hawser_lower::Lowerer;
 use hawser_model::{ClusterId, Proxy, Snapshot};
+use hawser_proto::envoy::config::listener::v3::{FilterChainMatch, Listener};
+use hawser_proto::envoy::config::route::v3::RouteConfiguration;
 use hawser_translate::{Resources, Translator, translate};
 use proptest::prelude::*;
+use prost::Message;
 use serde_json::json;
 
 use crate::mesh::{Mesh, app, gateway, istio, objects, proxy, sidecar};
@@ -276,6 +279,65 @@ fn bytes(resources: &Resources) -> BTreeMap<String, Vec<u8>> {
     named.chain(names).collect()
 }
 
+/// Some of the reasons for which Envoy refuses a listener, or a route configuration, altogether.
+fn refused(resources: &Resources) -> Result<(), TestCaseError> {
+    for listener in resources.listeners.values() {
+        let listener = Listener::decode(listener.any.value.as_slice()).unwrap();
+        let mut seen = BTreeSet::new();
+        for chain in &listener.filter_chains {
+            for matched in ways(chain.filter_chain_match.as_ref()) {
+                prop_assert!(
+                    seen.insert(matched.clone()),
+                    "{}: two chains for {matched}",
+                    listener.name
+                );
+            }
+        }
+    }
+    for config in resources.routes.values() {
+        let config = RouteConfiguration::decode(config.any.value.as_slice()).unwrap();
+        let mut seen = BTreeSet::new();
+        for domain in config.virtual_hosts.iter().flat_map(|h| &h.domains) {
+            prop_assert!(
+                seen.insert(domain.to_lowercase()),
+                "{}: {domain} twice",
+                config.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Every combination that a chain stands for.
+fn ways(of: Option<&FilterChainMatch>) -> Vec<String> {
+    let of = of.cloned().unwrap_or_default();
+    let or_any = |list: Vec<String>| {
+        if list.is_empty() {
+            vec!["any".to_owned()]
+        } else {
+            list
+        }
+    };
+    let ranges = of.prefix_ranges.iter();
+    let ranges = or_any(
+        ranges
+            .map(|r| format!("{}/{:?}", r.address_prefix, r.prefix_len))
+            .collect(),
+    );
+    let (names, alpn) = (or_any(of.server_names), or_any(of.application_protocols));
+    let mut out = Vec::new();
+    for range in &ranges {
+        for name in &names {
+            let rest = format!(
+                "{:?} {range} {name} {}",
+                of.destination_port, of.transport_protocol
+            );
+            out.extend(alpn.iter().map(|a| format!("{rest} {a}")));
+        }
+    }
+    out
+}
+
 fn snapshot(parts: &[(&'static str, &Vec<Resource>)]) -> Arc<Snapshot> {
     let mut lowerer = lowerer();
     for (cluster, resources) in parts {
@@ -318,8 +380,8 @@ proptest! {
                 let remembered = next.all(&proxy);
                 prop_assert_eq!(bytes(&remembered), bytes(&afresh), "{}", proxy.id);
                 prop_assert_eq!(&remembered.problems, &problems);
-                // Every cluster that a proxy asks the endpoints of has some, and every listener's routes exist.
                 prop_assert!(afresh.endpoints.keys().all(|name| afresh.clusters.contains_key(name)));
+                refused(&afresh)?;
             }
             translator = Some(next);
         }
@@ -346,7 +408,7 @@ proptest! {
 
     /// Odd words in a user's objects and in a proxy's node are problems, never panics.
     #[test]
-    fn odd_words(word in "\\PC{0,12}", number in any::<u32>(), choice in 0..7_usize) {
+    fn odd_words(word in "\\PC{0,12}", number in any::<u32>(), choice in 0..8_usize) {
         let quoted = serde_json::to_string(&word).unwrap();
         let (kind, spec) = match choice {
             0 => ("VirtualService", format!("{{hosts: [web], http: [{{match: [{{uri: {{regex: {quoted}}}, headers: {{{quoted}: {{exact: {quoted}}}}}, queryParams: {{q: {{regex: {quoted}}}}}}}], rewrite: {{uri: {quoted}}}, retries: {{attempts: {}, retryOn: {quoted}}}, route: [{{destination: {{host: web, subset: {quoted}}}, headers: {{request: {{set: {{{quoted}: {quoted}}}}}}}}}]}}]}}", number as i32)),
@@ -355,13 +417,17 @@ proptest! {
             3 => ("Gateway", format!("{{selector: {{istio: ingress}}, servers: [{{port: {{number: {}, name: x, protocol: TLS}}, hosts: [{quoted}, '*.global'], tls: {{mode: AUTO_PASSTHROUGH}}}}, {{port: {{number: 81, name: y, protocol: HTTPS}}, bind: {quoted}, hosts: [{quoted}], tls: {{mode: SIMPLE, credentialName: {quoted}, cipherSuites: [{quoted}]}}}}]}}", number % 70000)),
             4 => ("AuthorizationPolicy", format!("{{rules: [{{from: [{{source: {{principals: [{quoted}], ipBlocks: [{quoted}], notRequestPrincipals: [{quoted}]}}}}], to: [{{operation: {{hosts: [{quoted}], ports: [{quoted}], paths: [{quoted}]}}}}], when: [{{key: {quoted}, values: [{quoted}]}}, {{key: 'request.headers[{number}]', values: [{quoted}]}}]}}]}}")),
             5 => ("EnvoyFilter", format!("{{configPatches: [{{applyTo: CLUSTER, match: {{context: ANY, cluster: {{name: {quoted}}}}}, patch: {{operation: MERGE, value: {{{quoted}: {quoted}}}}}}}, {{applyTo: HTTP_FILTER, match: {{context: ANY}}, patch: {{operation: INSERT_FIRST, value: {{name: {quoted}, typed_config: {{'@type': {quoted}}}}}}}}}]}}")),
+            6 => ("VirtualService", format!("{{hosts: ['*.example.com', web], gateways: [mesh, g], tls: [{{match: [{{port: 443, sniHosts: [{quoted}, 'a.example.com', 'b.example.com']}}, {{sniHosts: ['a.example.com', '*']}}, {{sniHosts: ['b.example.com'], destinationSubnets: [10.0.0.0/8, 10.1.0.0/8, {quoted}]}}], route: [{{destination: {{host: web}}}}]}}]}}")),
             _ => ("Sidecar", format!("{{ingress: [{{port: {{number: {}, protocol: {quoted}, name: x}}, bind: {quoted}, defaultEndpoint: {quoted}}}], egress: [{{bind: {quoted}, port: {{number: 5, protocol: HTTP, name: y}}, hosts: [{quoted}, '*/*']}}]}}", number % 70000)),
         };
         let yaml = istio(kind, "a", "odd", &spec);
         let manifest = hawser_api::manifest::read("odd.yaml", yaml.as_bytes());
         let mut lowerer = lowerer();
         let web = app("a", "web", "10.96.0.1", &["http 80 8080", "tcp 90 9090"], &["10.1.0.1 mtls"]);
-        for resource in objects(&web) {
+        let tls = "{selector: {istio: ingress}, servers: [{port: {number: 443, name: t, protocol: TLS}, hosts: ['*.example.com', 'b.example.com'], tls: {mode: PASSTHROUGH}}, {port: {number: 443, name: u, protocol: HTTPS}, hosts: ['a.example.com'], tls: {mode: SIMPLE, credentialName: c}}]}";
+        let gateway = istio("Gateway", "a", "g", tls);
+        let entry = istio("ServiceEntry", "a", "e", "{hosts: ['*.example.com'], resolution: NONE, ports: [{name: tls, number: 443, protocol: TLS}]}");
+        for resource in objects(&(web + &gateway + &entry)) {
             lowerer.apply(applied("c1", resource));
         }
         for doc in manifest.docs {
@@ -371,7 +437,7 @@ proptest! {
         }
         let snapshot = lowerer.snapshot();
         for mut proxy in proxies() {
-            translate(&snapshot, &proxy);
+            refused(&translate(&snapshot, &proxy).0)?;
             proxy.namespace = word.as_str().into();
             proxy.workload = word.as_str().into();
             translate(&snapshot, &proxy);
