@@ -1,10 +1,11 @@
 //! The secret discovery service: gives Envoy its certificate and the roots, and each new one at once.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hawser_proto::envoy::config::core::v3::{DataSource, data_source};
+use hawser_proto::envoy::config::core::v3::{DataSource, WatchedDirectory, data_source};
 use hawser_proto::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, Secret, TlsCertificate, secret,
 };
@@ -26,6 +27,15 @@ use crate::certificate::{Secrets, SecretsReceiver};
 const OWN: &str = "default";
 /// The resource with the roots that others' certificates are checked by.
 const ROOTS: &str = "ROOTCA";
+/// Where Linux distributions keep the roots that they trust (the places where Go looks, and with it Istio).
+const SYSTEM_ROOTS: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 /// Answers that may wait for Envoy on one stream.
 const QUEUE: usize = 8;
 
@@ -206,13 +216,16 @@ fn resources<'a>(names: &'a [String], secrets: &Secrets) -> Vec<(&'a str, Any)> 
                 trusted_ca: inline(&secrets.roots),
                 ..CertificateValidationContext::default()
             }),
-            _ => {
-                tracing::warn!(
-                    name,
-                    "Envoy asks for a secret that only the control plane can have"
-                );
-                return None;
-            }
+            other => match of_files(other) {
+                Some(kind) => kind,
+                None => {
+                    tracing::warn!(
+                        name,
+                        "Envoy asks for a secret that only the control plane can have"
+                    );
+                    return None;
+                }
+            },
         };
         Some((
             name.as_str(),
@@ -225,10 +238,71 @@ fn resources<'a>(names: &'a [String], secrets: &Secrets) -> Vec<(&'a str, Any)> 
     known.collect()
 }
 
+/// Secrets that are files beside the proxy, by the names that Istio gives them: `file-root:FILE`, `file-root:system` and
+/// `file-cert:CERTIFICATE~KEY`. Envoy reads the files itself, and again when their folder changes.
+fn of_files(name: &str) -> Option<secret::Type> {
+    if let Some(file) = name.strip_prefix("file-root:") {
+        let file = match file {
+            "system" => SYSTEM_ROOTS.iter().find(|f| Path::new(f).is_file())?,
+            named => named,
+        };
+        return Some(secret::Type::ValidationContext(
+            CertificateValidationContext {
+                trusted_ca: in_file(file),
+                watched_directory: folder(file),
+                ..CertificateValidationContext::default()
+            },
+        ));
+    }
+    let (certificate, key) = name.strip_prefix("file-cert:")?.split_once('~')?;
+    Some(secret::Type::TlsCertificate(TlsCertificate {
+        certificate_chain: in_file(certificate),
+        private_key: in_file(key),
+        watched_directory: folder(certificate),
+        ..TlsCertificate::default()
+    }))
+}
+
+fn in_file(file: &str) -> Option<DataSource> {
+    Some(DataSource {
+        specifier: Some(data_source::Specifier::Filename(file.to_owned())),
+        ..DataSource::default()
+    })
+}
+
+fn folder(file: &str) -> Option<WatchedDirectory> {
+    Some(WatchedDirectory {
+        path: Path::new(file).parent()?.to_str()?.to_owned(),
+    })
+}
+
 fn inline(text: &str) -> Option<DataSource> {
     let specifier = data_source::Specifier::InlineBytes(text.as_bytes().to_vec());
     Some(DataSource {
         specifier: Some(specifier),
         ..DataSource::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_their_names_in_istio() {
+        let roots = |name: &str| match of_files(name) {
+            Some(secret::Type::ValidationContext(c)) => c.trusted_ca.and_then(|d| d.specifier),
+            _ => None,
+        };
+        let file = |name: &str| Some(data_source::Specifier::Filename(name.to_owned()));
+        assert_eq!(roots("file-root:/etc/x/ca.pem"), file("/etc/x/ca.pem"));
+        assert!(matches!(
+            of_files("file-cert:/etc/x/tls.crt~/etc/x/tls.key"),
+            Some(secret::Type::TlsCertificate(c))
+                if c.private_key.clone().and_then(|d| d.specifier) == file("/etc/x/tls.key")
+        ));
+        for unknown in ["kubernetes://a", "file-cert:/only", "default"] {
+            assert!(of_files(unknown).is_none(), "{unknown}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use hawser_api::{Kind, Meta, ObjectRef};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     pub severity: Severity,
-    /// Istio's code (`IST0101`) or ours (`HWS0101`).
+    /// Istio's code (`IST0101`) or ours (`HWS0201`).
     pub code: &'static str,
     /// What the object is called: `VirtualService default/reviews`, as istioctl writes it.
     pub origin: String,

@@ -21,7 +21,9 @@ pub(crate) fn schedule() -> Schedule<Vec<IpAddr>> {
 /// The addresses of a name, in order.
 pub(crate) async fn resolve(name: String) -> Result<Vec<IpAddr>, String> {
     let found = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((name.as_str(), 0))).await;
-    let found = found.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?.map_err(|e| e.to_string())?;
+    let found = found
+        .map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?
+        .map_err(|e| e.to_string())?;
     let mut ips: Vec<IpAddr> = found.map(|address| address.ip()).collect();
     ips.sort_unstable();
     ips.dedup();
@@ -33,5 +35,10 @@ pub(crate) async fn resolve(name: String) -> Result<Vec<IpAddr>, String> {
 }
 
 pub(crate) fn input(answers: Answers<Vec<IpAddr>>) -> Input {
-    Input::Addresses(answers.into_iter().filter_map(|(name, ips)| Some((name, ips.ok()?))).collect())
+    Input::Addresses(
+        answers
+            .into_iter()
+            .filter_map(|(name, ips)| Some((name, ips.ok()?)))
+            .collect(),
+    )
 }

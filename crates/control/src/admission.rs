@@ -25,7 +25,8 @@ pub fn review(question: &Value) -> Value {
         if !errors.is_empty() {
             let lines: Vec<String> = errors.into_iter().map(line).collect();
             response["allowed"] = json!(false);
-            response["status"] = json!({ "code": 400, "reason": "BadRequest", "message": lines.join("; ") });
+            response["status"] =
+                json!({ "code": 400, "reason": "BadRequest", "message": lines.join("; ") });
         }
         if !others.is_empty() {
             response["warnings"] = others.into_iter().take(WARNINGS).map(line).collect();
@@ -35,9 +36,24 @@ pub fn review(question: &Value) -> Value {
 }
 
 fn line(finding: &Finding) -> String {
-    let Finding { code, object, path, message, help, .. } = finding;
-    let field = if path.is_empty() { String::new() } else { format!(" {path}") };
-    let help = if help.is_empty() { String::new() } else { format!(" ({help})") };
+    let Finding {
+        code,
+        object,
+        path,
+        message,
+        help,
+        ..
+    } = finding;
+    let field = if path.is_empty() {
+        String::new()
+    } else {
+        format!(" {path}")
+    };
+    let help = if help.is_empty() {
+        String::new()
+    } else {
+        format!(" ({help})")
+    };
     format!("{code} {object}{field}: {message}{help}")
 }
 
@@ -55,14 +71,18 @@ mod tests {
 
     #[test]
     fn errors_refuse_and_name_object_and_field() {
-        let good = json!({ "hosts": ["a"], "http": [{ "route": [{ "destination": { "host": "a" } }] }] });
+        let good =
+            json!({ "hosts": ["a"], "http": [{ "route": [{ "destination": { "host": "a" } }] }] });
         assert_eq!(ask(good)["allowed"], true);
         let bad = ask(json!({ "hosts": ["a"], "http": [{ "route": [
             { "destination": { "host": "a", "subset": "x" }, "weight": -3 },
             { "destination": { "host": "a", "subset": "y" }, "weight": 70 } ] }] }));
         let message = bad["status"]["message"].as_str().unwrap_or_default();
         assert_eq!(bad["allowed"], false);
-        assert!(message.contains("VirtualService default/v") && message.contains("weight"), "{message}");
+        assert!(
+            message.contains("VirtualService default/v") && message.contains("weight"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -74,13 +94,18 @@ mod tests {
                 "metadata": { "name": "f", "namespace": "default" },
                 "spec": { "configPatches": [{ "applyTo": "CLUSTER", "patch": patch }] },
             });
-            review(&json!({ "request": { "uid": "u", "namespace": "default", "object": object } }))["response"]["allowed"].clone()
+            review(&json!({ "request": { "uid": "u", "namespace": "default", "object": object } }))
+                ["response"]["allowed"]
+                .clone()
         };
         assert_eq!((patch("5s"), patch("soon")), (json!(true), json!(false)));
     }
 
     #[test]
     fn a_deletion_has_nothing_to_check() {
-        assert_eq!(review(&json!({ "request": { "uid": "u", "object": null } }))["response"]["allowed"], true);
+        assert_eq!(
+            review(&json!({ "request": { "uid": "u", "object": null } }))["response"]["allowed"],
+            true
+        );
     }
 }

@@ -45,8 +45,13 @@ async fn self_signed(client: &Client, namespace: &str, trust_domain: &str) -> Re
         let key = rcgen::KeyPair::generate().context("generating a key")?;
         let key_pem = key.serialize_pem();
         let serial = uuid::Uuid::new_v4().as_u128();
-        let (authority, cert_pem) =
-            Authority::self_signed(key, trust_domain, OffsetDateTime::now_utc(), ROOT_LIFETIME, serial)?;
+        let (authority, cert_pem) = Authority::self_signed(
+            key,
+            trust_domain,
+            OffsetDateTime::now_utc(),
+            ROOT_LIFETIME,
+            serial,
+        )?;
         let secret = json!({
             "metadata": { "name": SELF_SIGNED, "namespace": namespace },
             "type": "istio.io/ca-root",
@@ -61,7 +66,10 @@ async fn self_signed(client: &Client, namespace: &str, trust_domain: &str) -> Re
             Err(error) => return Err(error).with_context(place),
         }
     }
-    bail!("{}: created and deleted by someone again and again", place())
+    bail!(
+        "{}: created and deleted by someone again and again",
+        place()
+    )
 }
 
 fn complete(mut object: Value) -> Value {
@@ -74,11 +82,17 @@ fn complete(mut object: Value) -> Value {
 fn load(secret: &Value) -> Result<Authority> {
     let mut files = BTreeMap::new();
     for (name, value) in secret["data"].as_object().into_iter().flatten() {
-        let bytes = STANDARD.decode(value.as_str().unwrap_or_default()).with_context(|| format!("{name}: not base64"))?;
-        files.insert(name.as_str(), String::from_utf8(bytes).with_context(|| format!("{name}: not text"))?);
+        let bytes = STANDARD
+            .decode(value.as_str().unwrap_or_default())
+            .with_context(|| format!("{name}: not base64"))?;
+        files.insert(
+            name.as_str(),
+            String::from_utf8(bytes).with_context(|| format!("{name}: not text"))?,
+        );
     }
     let find = |names: &[&'static str]| names.iter().find_map(|n| files.get(n)).map(String::as_str);
-    let need = |names: &[&'static str]| find(names).with_context(|| format!("{} is missing", names[0]));
+    let need =
+        |names: &[&'static str]| find(names).with_context(|| format!("{} is missing", names[0]));
     let ca_cert = need(&["ca-cert.pem", "tls.crt"])?;
     let files = CaFiles {
         ca_cert,
@@ -97,7 +111,8 @@ pub async fn follow(
     current: watch::Sender<Arc<Authority>>,
     drain: CancellationToken,
 ) {
-    let selection = Selection::in_namespace(namespace.as_str()).fields(format!("metadata.name={CACERTS}"));
+    let selection =
+        Selection::in_namespace(namespace.as_str()).fields(format!("metadata.name={CACERTS}"));
     let mut events = hawser_kube::watch(&client, SECRETS, selection);
     // What was loaded to begin with comes once more.
     let mut last = None;
@@ -119,11 +134,15 @@ pub async fn follow(
             }
             match load(&secret) {
                 Ok(authority) if authority.roots() != current.borrow().roots() => {
-                    tracing::warn!("secret {namespace}/{CACERTS} has other roots: they take effect for new certificates now");
+                    tracing::warn!(
+                        "secret {namespace}/{CACERTS} has other roots: they take effect for new certificates now"
+                    );
                     current.send_replace(Arc::new(authority));
                 }
                 Ok(authority) => drop(current.send_replace(Arc::new(authority))),
-                Err(error) => tracing::error!("secret {namespace}/{CACERTS} is refused, the authority before it stays: {error:#}"),
+                Err(error) => tracing::error!(
+                    "secret {namespace}/{CACERTS} is refused, the authority before it stays: {error:#}"
+                ),
             }
         }
     }

@@ -20,14 +20,21 @@ pub(crate) struct Certificates {
     authority: watch::Receiver<Arc<Authority>>,
     pub(crate) discovery: watch::Receiver<Arc<ServerConfig>>,
     pub(crate) webhook: watch::Receiver<Arc<ServerConfig>>,
-    senders: (watch::Sender<Arc<ServerConfig>>, watch::Sender<Arc<ServerConfig>>),
+    senders: (
+        watch::Sender<Arc<ServerConfig>>,
+        watch::Sender<Arc<ServerConfig>>,
+    ),
 }
 
 /// How often to look whether the certificates are near their end.
 const RENEWAL: Duration = Duration::from_secs(12 * 3600);
 
 impl Certificates {
-    pub(crate) fn new(namespace: &str, domain: &str, mut authority: watch::Receiver<Arc<Authority>>) -> Result<Self> {
+    pub(crate) fn new(
+        namespace: &str,
+        domain: &str,
+        mut authority: watch::Receiver<Arc<Authority>>,
+    ) -> Result<Self> {
         let names = vec![
             format!("{SERVICE}.{namespace}.svc"),
             format!("{SERVICE}.{namespace}"),
@@ -39,7 +46,13 @@ impl Certificates {
         let (discovery, webhook) = Self::make(&names, &authority.borrow_and_update())?;
         let (discovery_sender, discovery) = watch::channel(Arc::new(discovery));
         let (webhook_sender, webhook) = watch::channel(Arc::new(webhook));
-        Ok(Self { names, authority, discovery, webhook, senders: (discovery_sender, webhook_sender) })
+        Ok(Self {
+            names,
+            authority,
+            discovery,
+            webhook,
+            senders: (discovery_sender, webhook_sender),
+        })
     }
 
     fn make(names: &[String], authority: &Authority) -> Result<(ServerConfig, ServerConfig)> {

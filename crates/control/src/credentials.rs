@@ -21,8 +21,12 @@ use crate::writer::{Input, Published};
 
 const SECRETS: Resource = Resource::namespaced("", "v1", "Secret", "secrets");
 const CONFIG_MAPS: Resource = Resource::namespaced("", "v1", "ConfigMap", "configmaps");
-const ACCESS_REVIEWS: Resource =
-    Resource::cluster_wide("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews");
+const ACCESS_REVIEWS: Resource = Resource::cluster_wide(
+    "authorization.k8s.io",
+    "v1",
+    "SubjectAccessReview",
+    "subjectaccessreviews",
+);
 /// How often to ask again whether an account may read Secrets (Istio keeps answers for a minute).
 const REVIEW: Duration = Duration::from_secs(60);
 
@@ -87,12 +91,21 @@ pub(crate) async fn keep(
         }
         for key in store.follow() {
             let stop = CancellationToken::new();
-            tokio::spawn(follow(client.clone(), key.clone(), found.clone(), stop.clone()));
+            tokio::spawn(follow(
+                client.clone(),
+                key.clone(),
+                found.clone(),
+                stop.clone(),
+            ));
             store.followed.insert(key, stop.drop_guard());
         }
         if store.known != told {
             told.clone_from(&store.known);
-            if inputs.send(Input::Credentials(Arc::new(told.clone()))).await.is_err() {
+            if inputs
+                .send(Input::Credentials(Arc::new(told.clone())))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -112,7 +125,11 @@ impl Store {
     /// Returns the account if it is not known to be a reader.
     fn demand(&mut self, demand: Demand) -> Option<Account> {
         match demand {
-            Demand::Wanted { stream, account, names } => {
+            Demand::Wanted {
+                stream,
+                account,
+                names,
+            } => {
                 self.streams.insert(stream, (account.clone(), names));
                 Some(account).filter(|a| !self.known.readers.contains(a))
             }
@@ -126,13 +143,17 @@ impl Store {
     }
 
     fn accounts(&self) -> BTreeSet<Account> {
-        self.streams.values().map(|(account, _)| account.clone()).collect()
+        self.streams
+            .values()
+            .map(|(account, _)| account.clone())
+            .collect()
     }
 
     fn reviewed(&mut self, account: Account, may: bool) {
         if !may {
             tracing::warn!(
-                namespace = &*account.0, account = &*account.1,
+                namespace = &*account.0,
+                account = &*account.1,
                 "the account may not list Secrets of its namespace: its proxies get no credentials"
             );
             self.known.readers.remove(&account);
@@ -143,19 +164,30 @@ impl Store {
 
     fn found(&mut self, key: Key, contents: Option<Arc<Contents>>) {
         match contents {
-            Some(contents) if self.followed.contains_key(&key) => drop(self.known.contents.insert(key, contents)),
+            Some(contents) if self.followed.contains_key(&key) => {
+                drop(self.known.contents.insert(key, contents))
+            }
             _ => drop(self.known.contents.remove(&key)),
         }
     }
 
     /// What is to be followed from now on; what nobody may have or wants any more is forgotten.
     fn follow(&mut self) -> Vec<Key> {
-        let readers = self.streams.values().filter(|(account, _)| self.known.readers.contains(account));
-        let names = readers.flat_map(|((namespace, _), names)| names.iter().map(move |n| (namespace, n)));
-        let wanted: BTreeSet<Key> = names.flat_map(|(namespace, n)| self.known.references.places(namespace, n)).collect();
+        let readers = self
+            .streams
+            .values()
+            .filter(|(account, _)| self.known.readers.contains(account));
+        let names =
+            readers.flat_map(|((namespace, _), names)| names.iter().map(move |n| (namespace, n)));
+        let wanted: BTreeSet<Key> = names
+            .flat_map(|(namespace, n)| self.known.references.places(namespace, n))
+            .collect();
         self.followed.retain(|key, _| wanted.contains(key));
         self.known.contents.retain(|key, _| wanted.contains(key));
-        wanted.into_iter().filter(|key| !self.followed.contains_key(key)).collect()
+        wanted
+            .into_iter()
+            .filter(|key| !self.followed.contains_key(key))
+            .collect()
     }
 }
 
@@ -175,8 +207,14 @@ async fn may_read(client: &Client, (namespace, name): &Account) -> Result<bool, 
 }
 
 /// Follows one Secret or ConfigMap until told to stop.
-async fn follow(client: Client, key: Key, found: mpsc::Sender<(Key, Option<Arc<Contents>>)>, stop: CancellationToken) {
-    let selection = Selection::in_namespace(&*key.namespace).fields(format!("metadata.name={}", key.name));
+async fn follow(
+    client: Client,
+    key: Key,
+    found: mpsc::Sender<(Key, Option<Arc<Contents>>)>,
+    stop: CancellationToken,
+) {
+    let selection =
+        Selection::in_namespace(&*key.namespace).fields(format!("metadata.name={}", key.name));
     let resource = if key.config_map { CONFIG_MAPS } else { SECRETS };
     let mut events = hawser_kube::watch(&client, resource, selection);
     loop {
@@ -194,7 +232,12 @@ async fn follow(client: Client, key: Key, found: mpsc::Sender<(Key, Option<Arc<C
         let contents = object.and_then(|object| match contents(&object, key.config_map) {
             Ok(contents) => Some(Arc::new(contents)),
             Err(error) => {
-                tracing::warn!(namespace = &*key.namespace, name = &*key.name, error, "a credential cannot be used");
+                tracing::warn!(
+                    namespace = &*key.namespace,
+                    name = &*key.name,
+                    error,
+                    "a credential cannot be used"
+                );
                 None
             }
         });
@@ -211,17 +254,24 @@ fn contents(object: &Value, config_map: bool) -> Result<Contents, String> {
         let text = value.as_str().unwrap_or_default();
         let bytes = match config_map {
             true => text.as_bytes().to_vec(),
-            false => STANDARD.decode(text).map_err(|_| format!("{name} is not base64"))?,
+            false => STANDARD
+                .decode(text)
+                .map_err(|_| format!("{name} is not base64"))?,
         };
         data.insert(name.clone(), bytes);
     }
     let contents = Contents::of(&data);
-    let certificates = [("certificate", &contents.certificate), ("roots", &contents.roots)];
+    let certificates = [
+        ("certificate", &contents.certificate),
+        ("roots", &contents.roots),
+    ];
     for (what, pem) in certificates.into_iter().filter(|(_, pem)| !pem.is_empty()) {
-        hawser_base::tls::certificates(pem).map_err(|_| format!("its {what} cannot be read as PEM"))?;
+        hawser_base::tls::certificates(pem)
+            .map_err(|_| format!("its {what} cannot be read as PEM"))?;
     }
     if !contents.certificate.is_empty() {
-        hawser_base::tls::private_key(&contents.key).map_err(|_| "its private key cannot be read as PEM".to_owned())?;
+        hawser_base::tls::private_key(&contents.key)
+            .map_err(|_| "its private key cannot be read as PEM".to_owned())?;
     }
     Ok(contents)
 }
@@ -232,16 +282,28 @@ mod tests {
 
     fn wanted(stream: u64, namespace: &str, names: &[&str]) -> Demand {
         let names = names.iter().map(|n| Str::from(*n)).collect();
-        Demand::Wanted { stream, account: (namespace.into(), "gateway".into()), names }
+        Demand::Wanted {
+            stream,
+            account: (namespace.into(), "gateway".into()),
+            names,
+        }
     }
 
     #[test]
     fn only_readers_that_ask_are_read_for() {
         let mut store = Store::default();
         let account: Account = ("a".into(), "gateway".into());
-        assert_eq!(store.demand(wanted(1, "a", &["kubernetes://web"])), Some(account.clone()), "to be reviewed");
+        assert_eq!(
+            store.demand(wanted(1, "a", &["kubernetes://web"])),
+            Some(account.clone()),
+            "to be reviewed"
+        );
         store.reviewed(account.clone(), true);
-        assert_eq!(store.demand(wanted(1, "a", &["kubernetes://web"])), None, "known");
+        assert_eq!(
+            store.demand(wanted(1, "a", &["kubernetes://web"])),
+            None,
+            "known"
+        );
         assert!(store.follow().is_empty(), "nothing refers to it");
         store.reviewed(account.clone(), false);
         assert!(store.known.readers.is_empty());
@@ -249,19 +311,45 @@ mod tests {
         store.demand(Demand::Gone { stream: 1 });
         assert!(store.known.readers.is_empty(), "nobody asks any more");
         store.reviewed(account, true);
-        assert!(store.known.readers.is_empty(), "an answer that came too late");
+        assert!(
+            store.known.readers.is_empty(),
+            "an answer that came too late"
+        );
     }
 
     #[test]
     fn what_cannot_be_used_is_said_without_quoting_it() {
         let secret = |key: &str, value: &str| json!({ "data": { key: STANDARD.encode(value) } });
         for (name, object, config_map, expected) in [
-            ("no base64", json!({ "data": { "tls.crt": "?" } }), false, "tls.crt is not base64"),
-            ("no certificate", secret("tls.crt", "hunter2"), false, "its certificate cannot be read as PEM"),
-            ("no roots", json!({ "data": { "ca.crt": "hunter2" } }), true, "its roots cannot be read as PEM"),
+            (
+                "no base64",
+                json!({ "data": { "tls.crt": "?" } }),
+                false,
+                "tls.crt is not base64",
+            ),
+            (
+                "no certificate",
+                secret("tls.crt", "hunter2"),
+                false,
+                "its certificate cannot be read as PEM",
+            ),
+            (
+                "no roots",
+                json!({ "data": { "ca.crt": "hunter2" } }),
+                true,
+                "its roots cannot be read as PEM",
+            ),
         ] {
-            assert_eq!(contents(&object, config_map).unwrap_err(), expected, "{name}");
+            assert_eq!(
+                contents(&object, config_map).unwrap_err(),
+                expected,
+                "{name}"
+            );
         }
-        assert_eq!(contents(&json!({}), false), Ok(Contents::default()), "empty");
+        assert_eq!(
+            contents(&json!({}), false),
+            Ok(Contents::default()),
+            "empty"
+        );
     }
 }

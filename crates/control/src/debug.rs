@@ -64,7 +64,10 @@ async fn guard(State(monitor): State<Monitor>, request: Request, next: Next) -> 
     if peer.is_some_and(|p| p.0.ip().is_loopback()) {
         return next.run(request).await;
     }
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let header = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
     let Some(token) = header.and_then(|h| h.strip_prefix("Bearer ")) else {
         let hint = "ask from the control plane's own machine, or with a token of its namespace for audience istio-ca\n";
         return (StatusCode::UNAUTHORIZED, hint).into_response();
@@ -72,7 +75,10 @@ async fn guard(State(monitor): State<Monitor>, request: Request, next: Next) -> 
     match monitor.reviewer.review(token, None).await {
         Ok((namespace, _)) if *namespace == *monitor.system_namespace => next.run(request).await,
         Ok((namespace, name)) => {
-            let text = format!("service account {namespace}/{name} is not of {}\n", monitor.system_namespace);
+            let text = format!(
+                "service account {namespace}/{name} is not of {}\n",
+                monitor.system_namespace
+            );
             (StatusCode::FORBIDDEN, text).into_response()
         }
         Err(error) => (StatusCode::UNAUTHORIZED, format!("{error}\n")).into_response(),
@@ -92,7 +98,10 @@ async fn list() -> impl IntoResponse {
 async fn ready(State(monitor): State<Monitor>) -> impl IntoResponse {
     match monitor.published.borrow().is_some() {
         true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "waiting for the first complete view of the cluster\n"),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "waiting for the first complete view of the cluster\n",
+        ),
     }
 }
 
@@ -103,7 +112,9 @@ async fn metrics(State(monitor): State<Monitor>) -> Response {
     }
     if let Some(published) = &*monitor.published.borrow() {
         let n = published.snapshot.problems.len();
-        let line = format!("# HELP hawser_problems Problems of the configuration.\n# TYPE hawser_problems gauge\nhawser_problems {n}\n");
+        let line = format!(
+            "# HELP hawser_problems Problems of the configuration.\n# TYPE hawser_problems gauge\nhawser_problems {n}\n"
+        );
         text = text.replace("# EOF\n", &(line + "# EOF\n"));
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -112,9 +123,18 @@ async fn metrics(State(monitor): State<Monitor>) -> Response {
 
 /// Who has what: Istio's keys, and for each type the number of the snapshot sent and acknowledged.
 async fn syncz(State(monitor): State<Monitor>) -> impl IntoResponse {
-    let newest = monitor.published.borrow().as_ref().map_or(0, |p| p.view.sequence);
+    let newest = monitor
+        .published
+        .borrow()
+        .as_ref()
+        .map_or(0, |p| p.view.sequence);
     let streams = monitor.board.streams().await;
-    axum::Json(streams.iter().map(|s| sync_status(s, newest)).collect::<Vec<_>>())
+    axum::Json(
+        streams
+            .iter()
+            .map(|s| sync_status(s, newest))
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn sync_status(stream: &StreamStatus, newest: u64) -> Value {
@@ -158,19 +178,31 @@ fn type_status(s: &TypeStatus, newest: u64) -> Value {
 /// Which versions of its sources the newest snapshot contains.
 async fn version(State(monitor): State<Monitor>) -> impl IntoResponse {
     let published = monitor.published.borrow();
-    let Some(published) = &*published else { return axum::Json(Value::Null) };
+    let Some(published) = &*published else {
+        return axum::Json(Value::Null);
+    };
     let version = &published.snapshot.version;
     let mut sources: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for ((cluster, kind), resource_version) in &version.sources {
-        sources.entry(cluster.as_str()).or_default().insert(kind.to_string(), json!(&**resource_version));
+        sources
+            .entry(cluster.as_str())
+            .or_default()
+            .insert(kind.to_string(), json!(&**resource_version));
     }
-    let stale: Vec<&str> = version.stale.iter().map(hawser_model::ClusterId::as_str).collect();
+    let stale: Vec<&str> = version
+        .stale
+        .iter()
+        .map(hawser_model::ClusterId::as_str)
+        .collect();
     axum::Json(json!({ "snapshot": published.view.sequence, "sources": sources, "stale": stale }))
 }
 
 async fn problems(State(monitor): State<Monitor>) -> impl IntoResponse {
     let published = monitor.published.borrow();
-    let all = published.as_ref().map(|p| Arc::clone(&p.snapshot.problems)).unwrap_or_default();
+    let all = published
+        .as_ref()
+        .map(|p| Arc::clone(&p.snapshot.problems))
+        .unwrap_or_default();
     let one = |p: &hawser_model::Problem| {
         json!({
             "code": p.code,
@@ -182,17 +214,31 @@ async fn problems(State(monitor): State<Monitor>) -> impl IntoResponse {
     axum::Json(all.iter().map(one).collect::<Vec<_>>())
 }
 
-async fn config_dump(State(monitor): State<Monitor>, Query(query): Query<BTreeMap<String, String>>) -> Response {
+async fn config_dump(
+    State(monitor): State<Monitor>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
     let Some(wanted) = query.get("proxyID") else {
-        return (StatusCode::BAD_REQUEST, "proxyID=NAME.NAMESPACE is needed; /debug/syncz lists who is connected\n").into_response();
+        return (
+            StatusCode::BAD_REQUEST,
+            "proxyID=NAME.NAMESPACE is needed; /debug/syncz lists who is connected\n",
+        )
+            .into_response();
     };
     let streams = monitor.board.streams().await;
-    let is_wanted = |p: &Proxy| format!("{}.{}", p.name, p.namespace) == *wanted || *p.id == **wanted;
+    let is_wanted =
+        |p: &Proxy| format!("{}.{}", p.name, p.namespace) == *wanted || *p.id == **wanted;
     let Some(stream) = streams.iter().find(|s| is_wanted(&s.proxy)) else {
-        return (StatusCode::NOT_FOUND, format!("no proxy {wanted} is connected; /debug/syncz lists who is\n")).into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            format!("no proxy {wanted} is connected; /debug/syncz lists who is\n"),
+        )
+            .into_response();
     };
     let view = monitor.published.borrow().as_ref().map(|p| p.view.clone());
-    let Some(view) = view else { return (StatusCode::SERVICE_UNAVAILABLE, "nothing is served yet\n").into_response() };
+    let Some(view) = view else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "nothing is served yet\n").into_response();
+    };
     let proxy = Arc::clone(&stream.proxy);
     match tokio::task::spawn_blocking(move || dump(&view, &proxy)).await {
         Ok(dump) => axum::Json(dump).into_response(),
@@ -209,13 +255,23 @@ fn dump(view: &View, proxy: &Proxy) -> Value {
                 value["@type"] = json!(kind.url());
                 (r.name.clone(), value)
             }
-            Err(error) => (r.name.clone(), json!({ "name": &*r.name, "error": error.to_string() })),
+            Err(error) => (
+                r.name.clone(),
+                json!({ "name": &*r.name, "error": error.to_string() }),
+            ),
         };
-        resources.values().map(print).map(|(_, value): (Str, Value)| value).collect()
+        resources
+            .values()
+            .map(print)
+            .map(|(_, value): (Str, Value)| value)
+            .collect()
     };
     let wrap = |key: &str, values: Vec<Value>| -> Vec<Value> {
         let version = view.sequence.to_string();
-        values.into_iter().map(|v| json!({ "version_info": version, key: v })).collect()
+        values
+            .into_iter()
+            .map(|v| json!({ "version_info": version, key: v }))
+            .collect()
     };
     let listener = |v: Value| json!({ "name": v["name"], "active_state": { "version_info": view.sequence.to_string(), "listener": v } });
     json!({ "configs": [
@@ -231,7 +287,11 @@ fn dump(view: &View, proxy: &Proxy) -> Value {
 }
 
 async fn endpoint_shards(State(monitor): State<Monitor>) -> impl IntoResponse {
-    let snapshot = monitor.published.borrow().as_ref().map(|p| Arc::clone(&p.snapshot));
+    let snapshot = monitor
+        .published
+        .borrow()
+        .as_ref()
+        .map(|p| Arc::clone(&p.snapshot));
     axum::Json(snapshot.map_or(Value::Null, |s| shards(&s)))
 }
 
@@ -242,16 +302,28 @@ pub fn shards(snapshot: &Snapshot) -> Value {
         let mut accounts = std::collections::BTreeSet::new();
         let mut by_cluster = Map::new();
         for (cluster, shard) in &set.shards {
-            accounts.extend(shard.endpoints.iter().filter_map(|e| e.identity.as_ref()).map(ToString::to_string));
+            accounts.extend(
+                shard
+                    .endpoints
+                    .iter()
+                    .filter_map(|e| e.identity.as_ref())
+                    .map(ToString::to_string),
+            );
             let endpoints: Vec<Value> = shard.endpoints.iter().map(|e| endpoint(e)).collect();
             let name = format!("Kubernetes/{cluster}");
             by_cluster.insert(name.clone(), json!(endpoints));
             if let Some(age) = shard.stale_for {
-                by_cluster.insert(format!("{name} (stale)"), json!({ "age_seconds": age.as_secs() }));
+                by_cluster.insert(
+                    format!("{name} (stale)"),
+                    json!({ "age_seconds": age.as_secs() }),
+                );
             }
         }
         let entry = json!({ "Shards": by_cluster, "ServiceAccounts": accounts });
-        hosts.entry(key.host.to_string()).or_default().insert(key.namespace.to_string(), entry);
+        hosts
+            .entry(key.host.to_string())
+            .or_default()
+            .insert(key.namespace.to_string(), entry);
     }
     json!(hosts)
 }
@@ -264,7 +336,10 @@ fn endpoint(e: &Endpoint) -> Value {
         Address::Unknown => String::new(),
     };
     let tls_mode = if e.mutual_tls { "istio" } else { "disabled" };
-    let locality = format!("{}/{}/{}", e.locality.region, e.locality.zone, e.locality.sub_zone);
+    let locality = format!(
+        "{}/{}/{}",
+        e.locality.region, e.locality.zone, e.locality.sub_zone
+    );
     let labels: BTreeMap<&str, &str> = e.labels.iter().collect();
     json!({
         "Labels": labels,

@@ -13,7 +13,9 @@ fn message(apply_to: ApplyTo) -> Option<&'static str> {
         ApplyTo::FilterChain => "envoy.config.listener.v3.FilterChain",
         ApplyTo::NetworkFilter => "envoy.config.listener.v3.Filter",
         ApplyTo::ListenerFilter => "envoy.config.listener.v3.ListenerFilter",
-        ApplyTo::HttpFilter => "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        ApplyTo::HttpFilter => {
+            "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter"
+        }
         ApplyTo::RouteConfiguration => "envoy.config.route.v3.RouteConfiguration",
         ApplyTo::VirtualHost => "envoy.config.route.v3.VirtualHost",
         ApplyTo::HttpRoute => "envoy.config.route.v3.Route",
@@ -56,7 +58,12 @@ pub fn check(resource: &Resource) -> Vec<Finding> {
                 "write it as Envoy's v3 API has it; extensions that only Istio's own proxy has do not exist here",
             );
         } else if let Err(error) = hawser_proto::json::parse(name, &value) {
-            find(SCHEMA_WARNING, Severity::Warning, format!("not all of it is understood: {}", reason(&error)), "");
+            find(
+                SCHEMA_WARNING,
+                Severity::Warning,
+                format!("not all of it is understood: {}", reason(&error)),
+                "",
+            );
         }
     }
     out

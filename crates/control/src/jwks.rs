@@ -97,7 +97,9 @@ impl Fetcher {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let blocked: Arc<[IpNet]> = blocked.into();
-        let mut connector = HttpConnector::new_with_resolver(Resolver { blocked: Arc::clone(&blocked) });
+        let mut connector = HttpConnector::new_with_resolver(Resolver {
+            blocked: Arc::clone(&blocked),
+        });
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(TIMEOUT));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
@@ -106,12 +108,27 @@ impl Fetcher {
             .enable_http1()
             .enable_http2()
             .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector);
         let (fetched, failed) = (Counter::default(), Counter::default());
         // Istio's names.
-        registry.register("pilot_jwks_resolver_network_fetch_success", "Key documents fetched", fetched.clone());
-        registry.register("pilot_jwks_resolver_network_fetch_fail", "Key documents not to be had", failed.clone());
-        Ok(Self { client, blocked, fetched, failed })
+        registry.register(
+            "pilot_jwks_resolver_network_fetch_success",
+            "Key documents fetched",
+            fetched.clone(),
+        );
+        registry.register(
+            "pilot_jwks_resolver_network_fetch_fail",
+            "Key documents not to be had",
+            failed.clone(),
+        );
+        Ok(Self {
+            client,
+            blocked,
+            fetched,
+            failed,
+        })
     }
 
     /// The key document at a URI; where that is an OpenID configuration, the one that it names.
@@ -119,7 +136,9 @@ impl Fetcher {
     /// # Errors
     /// When there is none, or it is not to be trusted with what was asked.
     pub async fn fetch(&self, uri: &str) -> Result<String, FetchError> {
-        let found = tokio::time::timeout(TIMEOUT, self.keys(uri)).await.unwrap_or(Err(FetchError::Timeout));
+        let found = tokio::time::timeout(TIMEOUT, self.keys(uri))
+            .await
+            .unwrap_or(Err(FetchError::Timeout));
         match &found {
             Ok(_) => self.fetched.inc(),
             Err(_) => self.failed.inc(),
@@ -133,17 +152,23 @@ impl Fetcher {
             false => self.get(uri).await?,
             true => {
                 let configuration = self.get(uri.clone()).await?;
-                let configuration: Value = serde_json::from_str(&configuration)
-                    .map_err(|e| FetchError::NotKeys(format!("the OpenID configuration is not JSON: {e}")))?;
+                let configuration: Value = serde_json::from_str(&configuration).map_err(|e| {
+                    FetchError::NotKeys(format!("the OpenID configuration is not JSON: {e}"))
+                })?;
                 let named = configuration["jwks_uri"].as_str();
-                let named = named.ok_or_else(|| FetchError::NotKeys("the OpenID configuration has no jwks_uri".to_owned()))?;
+                let named = named.ok_or_else(|| {
+                    FetchError::NotKeys("the OpenID configuration has no jwks_uri".to_owned())
+                })?;
                 self.get(towards(&uri, named)?).await?
             }
         };
-        let keys: Value = serde_json::from_str(&document).map_err(|e| FetchError::NotKeys(format!("not JSON: {e}")))?;
+        let keys: Value = serde_json::from_str(&document)
+            .map_err(|e| FetchError::NotKeys(format!("not JSON: {e}")))?;
         match keys["keys"].is_array() {
             true => Ok(document),
-            false => Err(FetchError::NotKeys("the document has no list of keys".to_owned())),
+            false => Err(FetchError::NotKeys(
+                "the document has no list of keys".to_owned(),
+            )),
         }
     }
 
@@ -155,9 +180,16 @@ impl Fetcher {
                 .header(USER_AGENT, concat!("hawser/", env!("CARGO_PKG_VERSION")))
                 .body(Empty::new())
                 .map_err(|_| FetchError::Uri(uri.to_string()))?;
-            let response = self.client.request(request).await.map_err(|e| FetchError::NoAnswer(causes(&e)))?;
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|e| FetchError::NoAnswer(causes(&e)))?;
             let status = response.status();
-            let location = response.headers().get(LOCATION).and_then(|v| v.to_str().ok());
+            let location = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|v| v.to_str().ok());
             match location {
                 Some(location) if status.is_redirection() => uri = towards(&uri, location)?,
                 _ if status.is_success() => {
@@ -177,7 +209,11 @@ impl Fetcher {
 
     /// Addresses written out do not pass the resolver.
     fn check(&self, uri: &Uri) -> Result<(), FetchError> {
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let host = uri
+            .host()
+            .unwrap_or_default()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
         match host.parse::<IpAddr>() {
             Ok(ip) if is_blocked(&self.blocked, ip) => Err(FetchError::Blocked(ip)),
             _ => Ok(()),
@@ -199,7 +235,10 @@ fn towards(from: &Uri, to: &str) -> Result<Uri, FetchError> {
         // A path on the same server (`//…` would be another one).
         Some(rest) if !rest.starts_with('/') => {
             let scheme = from.scheme_str().unwrap_or_default();
-            let authority = from.authority().map(ToString::to_string).unwrap_or_default();
+            let authority = from
+                .authority()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             parse(&format!("{scheme}://{authority}{to}"))?
         }
         _ => parse(to)?,
@@ -244,7 +283,8 @@ impl tower::Service<Name> for Resolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let blocked = Arc::clone(&self.blocked);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             if let Some(address) = found.iter().find(|a| is_blocked(&blocked, a.ip())) {
                 return Err(std::io::Error::other(FetchError::Blocked(address.ip())));
             }

@@ -13,19 +13,41 @@ const KEYS: &str = r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#;
 async fn server() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let discovery = |to: String| move || async move { format!(r#"{{"issuer":"x","jwks_uri":"{to}"}}"#) };
+    let discovery =
+        |to: String| move || async move { format!(r#"{{"issuer":"x","jwks_uri":"{to}"}}"#) };
     let router = Router::new()
         .route("/keys", get(|| async { KEYS }))
         .route("/text", get(|| async { "no keys here" }))
         .route("/list", get(|| async { "[]" }))
-        .route("/large", get(|| async { format!(r#"{{"keys":["{}"]}}"#, "k".repeat(LIMIT)) }))
+        .route(
+            "/large",
+            get(|| async { format!(r#"{{"keys":["{}"]}}"#, "k".repeat(LIMIT)) }),
+        )
         .route("/gone", get(|| async { StatusCode::GONE }))
         .route("/moved", get(|| async { Redirect::temporary("/keys") }))
         .route("/round", get(|| async { Redirect::temporary("/round") }))
-        .route("/file", get(|| async { (StatusCode::FOUND, [(header::LOCATION, "file:///etc/passwd")]).into_response() }))
-        .route("/a/.well-known/openid-configuration", get(discovery(format!("{base}/keys"))))
-        .route("/b/.well-known/openid-configuration", get(discovery("ftp://127.0.0.1/keys".to_owned())))
-        .route("/c/.well-known/openid-configuration", get(|| async { "{}" }));
+        .route(
+            "/file",
+            get(|| async {
+                (
+                    StatusCode::FOUND,
+                    [(header::LOCATION, "file:///etc/passwd")],
+                )
+                    .into_response()
+            }),
+        )
+        .route(
+            "/a/.well-known/openid-configuration",
+            get(discovery(format!("{base}/keys"))),
+        )
+        .route(
+            "/b/.well-known/openid-configuration",
+            get(discovery("ftp://127.0.0.1/keys".to_owned())),
+        )
+        .route(
+            "/c/.well-known/openid-configuration",
+            get(|| async { "{}" }),
+        );
     tokio::spawn(async move { axum::serve(listener, router).await });
     base
 }
@@ -57,12 +79,21 @@ async fn keys_are_fetched_and_nothing_else_is() {
         ("/gone", Err("410")),
         ("/round", Err("not followed")),
         ("/file", Err("file:///etc/passwd")),
-        ("/b/.well-known/openid-configuration", Err("ftp://127.0.0.1/keys")),
+        (
+            "/b/.well-known/openid-configuration",
+            Err("ftp://127.0.0.1/keys"),
+        ),
         ("/c/.well-known/openid-configuration", Err("no jwks_uri")),
     ] {
         check(path, &open, &format!("{base}{path}"), expected).await;
     }
-    check("no URI", &open, "keys of mine", Err("not an http or https URI")).await;
+    check(
+        "no URI",
+        &open,
+        "keys of mine",
+        Err("not an http or https URI"),
+    )
+    .await;
     assert_eq!((open.fetched.get(), open.failed.get()), (3, 9));
 }
 
@@ -71,8 +102,20 @@ async fn blocked_addresses_are_not_connected_to() {
     let base = server().await;
     let closed = fetcher(&["127.0.0.0/8", "::1/128"]);
     let by_name = base.replace("127.0.0.1", "localhost");
-    check("an address", &closed, &format!("{base}/keys"), Err("blocked address")).await;
-    check("a name", &closed, &format!("{by_name}/keys"), Err("blocked address")).await;
+    check(
+        "an address",
+        &closed,
+        &format!("{base}/keys"),
+        Err("blocked address"),
+    )
+    .await;
+    check(
+        "a name",
+        &closed,
+        &format!("{by_name}/keys"),
+        Err("blocked address"),
+    )
+    .await;
     let elsewhere = fetcher(&["169.254.0.0/16"]);
     check("not blocked", &elsewhere, &format!("{base}/keys"), Ok(KEYS)).await;
 }
@@ -82,12 +125,19 @@ fn https_never_leads_to_http() {
     let from: Uri = "https://issuer.example/x".parse().unwrap();
     for (to, expected) in [
         ("/keys", Some("https://issuer.example/keys")),
-        ("https://other.example/keys", Some("https://other.example/keys")),
+        (
+            "https://other.example/keys",
+            Some("https://other.example/keys"),
+        ),
         ("http://issuer.example/keys", None),
         ("//other.example/keys", None),
         ("keys", None),
     ] {
-        assert_eq!(towards(&from, to).ok().map(|u| u.to_string()).as_deref(), expected, "{to}");
+        assert_eq!(
+            towards(&from, to).ok().map(|u| u.to_string()).as_deref(),
+            expected,
+            "{to}"
+        );
     }
 }
 
@@ -112,12 +162,21 @@ fn tokens_are_refused_until_their_keys_are_there() {
     assert_eq!(lowerer.keys_wanted(), [uri.clone()].into());
     for (name, fetched, key) in [
         ("not fetched yet", None, "unavailable"),
-        ("not to be had", Some(Err("no answer".to_owned())), "unavailable"),
+        (
+            "not to be had",
+            Some(Err("no answer".to_owned())),
+            "unavailable",
+        ),
         ("fetched", Some(Ok(KEYS.to_owned())), "AAAA"),
     ] {
         lowerer.set_keys(fetched.into_iter().map(|f| (uri.clone(), f)).collect());
         let (resources, _) = hawser_translate::translate(&lowerer.snapshot(), &proxy);
-        let listener = hawser_proto::json::print_any(&resources.listeners["virtualInbound"].any).unwrap().to_string();
-        assert!(listener.contains("jwt_authn") && listener.contains(key), "{name}: {listener}");
+        let listener = hawser_proto::json::print_any(&resources.listeners["virtualInbound"].any)
+            .unwrap()
+            .to_string();
+        assert!(
+            listener.contains("jwt_authn") && listener.contains(key),
+            "{name}: {listener}"
+        );
     }
 }

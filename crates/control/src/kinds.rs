@@ -35,8 +35,14 @@ pub(crate) const CONFIGURATION: &[Kind] = &[
 ];
 
 /// Kinds that say what runs where, followed in every cluster.
-pub(crate) const WORKLOADS: &[Kind] =
-    &[Kind::Namespace, Kind::Node, Kind::Service, Kind::Pod, Kind::EndpointSlice, Kind::Secret];
+pub(crate) const WORKLOADS: &[Kind] = &[
+    Kind::Namespace,
+    Kind::Node,
+    Kind::Service,
+    Kind::Pod,
+    Kind::EndpointSlice,
+    Kind::Secret,
+];
 
 /// How the client names a kind.
 pub(crate) fn resource(kind: Kind) -> Resource {
@@ -54,7 +60,9 @@ pub(crate) fn resource(kind: Kind) -> Resource {
 pub(crate) fn selection(kind: Kind) -> Selection {
     match kind {
         Kind::Secret => Selection {
-            fields: Some("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token".to_owned()),
+            fields: Some(
+                "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token".to_owned(),
+            ),
             metadata_only: true,
             ..Selection::all()
         },

@@ -21,9 +21,13 @@ pub(crate) struct Mesh {
     pub(crate) networks: MeshNetworks,
 }
 
-pub(crate) fn read_file<T>(path: Option<&Path>, read: impl Fn(&str, &str) -> Result<Read<T>, String>) -> Result<Option<T>> {
+pub(crate) fn read_file<T>(
+    path: Option<&Path>,
+    read: impl Fn(&str, &str) -> Result<Read<T>, String>,
+) -> Result<Option<T>> {
     let Some(path) = path else { return Ok(None) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let read = read(&path.display().to_string(), &text).map_err(anyhow::Error::msg)?;
     read.warnings.iter().for_each(|w| tracing::warn!("{w}"));
     Ok(Some(read.settings))
@@ -31,7 +35,8 @@ pub(crate) fn read_file<T>(path: Option<&Path>, read: impl Fn(&str, &str) -> Res
 
 pub(crate) async fn of_cluster(client: &Client, namespace: &str) -> Result<Mesh> {
     match client.get(&CONFIG_MAPS, Some(namespace), "istio").await {
-        Ok(map) => mesh_of(&map).map_err(|e| anyhow::anyhow!("configmap {namespace}/istio is refused: {e}")),
+        Ok(map) => mesh_of(&map)
+            .map_err(|e| anyhow::anyhow!("configmap {namespace}/istio is refused: {e}")),
         Err(hawser_kube::Error::NotFound(_)) => Ok(Default::default()),
         Err(error) => Err(error).with_context(|| format!("reading configmap {namespace}/istio")),
     }
@@ -41,12 +46,24 @@ fn mesh_of(map: &Value) -> Result<Mesh, String> {
     let text = |key: &str| map["data"][key].as_str().unwrap_or_default();
     let config = settings::mesh_config("mesh", text("mesh"))?;
     let networks = settings::mesh_networks("meshNetworks", text("meshNetworks"))?;
-    config.warnings.iter().chain(&networks.warnings).for_each(|w| tracing::warn!("configmap istio: {w}"));
-    Ok(Mesh { config: config.settings, networks: networks.settings })
+    config
+        .warnings
+        .iter()
+        .chain(&networks.warnings)
+        .for_each(|w| tracing::warn!("configmap istio: {w}"));
+    Ok(Mesh {
+        config: config.settings,
+        networks: networks.settings,
+    })
 }
 
 /// Follows ConfigMap `istio`; what cannot be read is reported, and the settings before it stay.
-pub(crate) async fn follow(client: Client, namespace: String, meshes: watch::Sender<Mesh>, drain: CancellationToken) {
+pub(crate) async fn follow(
+    client: Client,
+    namespace: String,
+    meshes: watch::Sender<Mesh>,
+    drain: CancellationToken,
+) {
     let selection = Selection::in_namespace(namespace.as_str()).fields("metadata.name=istio");
     let mut events = hawser_kube::watch(&client, CONFIG_MAPS, selection);
     loop {
@@ -67,7 +84,9 @@ pub(crate) async fn follow(client: Client, namespace: String, meshes: watch::Sen
                 *known = mesh;
                 changed
             })),
-            Some(Err(error)) => tracing::error!("configmap {namespace}/istio is refused, the settings before it stay: {error}"),
+            Some(Err(error)) => tracing::error!(
+                "configmap {namespace}/istio is refused, the settings before it stay: {error}"
+            ),
         }
     }
 }

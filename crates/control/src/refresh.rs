@@ -37,7 +37,11 @@ struct Entry<T> {
 impl<T: Clone + PartialEq> Schedule<T> {
     /// Asks again after `every`, and after failures from the first to the second of `retry`.
     pub(crate) fn new(every: Duration, retry: (Duration, Duration)) -> Self {
-        Self { every, retry, entries: BTreeMap::new() }
+        Self {
+            every,
+            retry,
+            entries: BTreeMap::new(),
+        }
     }
 
     /// Takes up new names, and forgets those that nobody wants any more.
@@ -45,13 +49,21 @@ impl<T: Clone + PartialEq> Schedule<T> {
         self.entries.retain(|name, _| names.contains(name));
         for name in names {
             let backoff = || Backoff::new(self.retry.0, self.retry.1);
-            self.entries.entry(name.clone()).or_insert_with(|| Entry { answer: None, due: Some(now), backoff: backoff() });
+            self.entries.entry(name.clone()).or_insert_with(|| Entry {
+                answer: None,
+                due: Some(now),
+                backoff: backoff(),
+            });
         }
     }
 
     /// At most `room` names to ask about now.
     pub(crate) fn take_due(&mut self, now: Instant, room: usize) -> Vec<String> {
-        let due = self.entries.iter_mut().filter(|(_, e)| e.due.is_some_and(|at| at <= now)).take(room);
+        let due = self
+            .entries
+            .iter_mut()
+            .filter(|(_, e)| e.due.is_some_and(|at| at <= now))
+            .take(room);
         due.map(|(name, entry)| {
             entry.due = None;
             name.clone()
@@ -65,8 +77,16 @@ impl<T: Clone + PartialEq> Schedule<T> {
     }
 
     /// Takes an answer; true where it changes what is known. `jitter` is drawn by the caller, from 0 to 1.
-    pub(crate) fn answered(&mut self, name: &str, answer: Result<T, String>, now: Instant, jitter: f64) -> bool {
-        let Some(entry) = self.entries.get_mut(name) else { return false };
+    pub(crate) fn answered(
+        &mut self,
+        name: &str,
+        answer: Result<T, String>,
+        now: Instant,
+        jitter: f64,
+    ) -> bool {
+        let Some(entry) = self.entries.get_mut(name) else {
+            return false;
+        };
         let wait = match &answer {
             Ok(_) => {
                 entry.backoff.succeeded();
@@ -85,7 +105,10 @@ impl<T: Clone + PartialEq> Schedule<T> {
 
     /// What is known.
     pub(crate) fn known(&self) -> Answers<T> {
-        self.entries.iter().filter_map(|(name, e)| Some((name.clone(), e.answer.clone()?))).collect()
+        self.entries
+            .iter()
+            .filter_map(|(name, e)| Some((name.clone(), e.answer.clone()?)))
+            .collect()
     }
 }
 
@@ -140,9 +163,16 @@ mod tests {
     fn names_are_asked_about_when_due_and_good_answers_stay() {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
-        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
+        let names = |list: &[&str]| {
+            list.iter()
+                .map(|n| (*n).to_owned())
+                .collect::<BTreeSet<_>>()
+        };
         let bad = || Err("no".to_owned());
-        let mut schedule = Schedule::new(Duration::from_secs(60), (Duration::from_secs(1), Duration::from_secs(4)));
+        let mut schedule = Schedule::new(
+            Duration::from_secs(60),
+            (Duration::from_secs(1), Duration::from_secs(4)),
+        );
         schedule.want(&names(&["a", "b", "c"]), now);
         assert_eq!(schedule.take_due(now, 2), ["a", "b"]);
         assert_eq!(schedule.take_due(now, 2), ["c"]);
@@ -150,19 +180,35 @@ mod tests {
 
         assert!(schedule.answered("a", Ok(1), now, 0.0));
         assert!(schedule.answered("b", bad(), now, 0.0));
-        assert_eq!(schedule.next_due(), Some(at(1)), "a failure is tried again sooner");
-        assert_eq!(schedule.known(), Answers::from([("a".to_owned(), Ok(1)), ("b".to_owned(), bad())]));
+        assert_eq!(
+            schedule.next_due(),
+            Some(at(1)),
+            "a failure is tried again sooner"
+        );
+        assert_eq!(
+            schedule.known(),
+            Answers::from([("a".to_owned(), Ok(1)), ("b".to_owned(), bad())])
+        );
         assert_eq!(schedule.take_due(at(1), 9), ["b"]);
         assert!(!schedule.answered("b", bad(), at(1), 0.0), "nothing new");
         assert_eq!(schedule.next_due(), Some(at(3)));
 
         assert_eq!(schedule.take_due(at(60), 9), ["a", "b"]);
-        assert!(!schedule.answered("a", bad(), at(60), 0.0), "the good answer stays");
+        assert!(
+            !schedule.answered("a", bad(), at(60), 0.0),
+            "the good answer stays"
+        );
         assert!(schedule.answered("b", Ok(2), at(60), 0.0));
-        assert_eq!(schedule.known(), Answers::from([("a".to_owned(), Ok(1)), ("b".to_owned(), Ok(2))]));
+        assert_eq!(
+            schedule.known(),
+            Answers::from([("a".to_owned(), Ok(1)), ("b".to_owned(), Ok(2))])
+        );
 
         schedule.want(&names(&["b"]), at(60));
-        assert!(!schedule.answered("a", Ok(3), at(60), 0.0), "nobody wants it any more");
+        assert!(
+            !schedule.answered("a", Ok(3), at(60), 0.0),
+            "nobody wants it any more"
+        );
         assert_eq!(schedule.known(), Answers::from([("b".to_owned(), Ok(2))]));
     }
 }

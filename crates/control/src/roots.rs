@@ -18,7 +18,11 @@ pub const NAME: &str = "istio-ca-root-cert";
 const WITHOUT: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
 /// Writes the ConfigMap wherever it is missing or not ours, until told to stop.
-pub async fn distribute(client: Client, authority: watch::Receiver<Arc<Authority>>, drain: CancellationToken) {
+pub async fn distribute(
+    client: Client,
+    authority: watch::Receiver<Arc<Authority>>,
+    drain: CancellationToken,
+) {
     let mut authority = authority;
     let mut namespaces = hawser_kube::watch(&client, NAMESPACES, Selection::all());
     let only_ours = Selection::all().fields(format!("metadata.name={NAME}"));
@@ -72,7 +76,11 @@ fn new_namespaces(known: &mut BTreeSet<String>, event: Event) -> BTreeSet<String
         }
         _ => Vec::new(),
     };
-    let mut new: BTreeSet<String> = objects.iter().filter(|o| live(o)).filter_map(name).collect();
+    let mut new: BTreeSet<String> = objects
+        .iter()
+        .filter(|o| live(o))
+        .filter_map(name)
+        .collect();
     new.retain(|n| !WITHOUT.contains(&n.as_str()) && known.insert(n.clone()));
     new
 }
@@ -82,9 +90,17 @@ fn spoiled(known: &BTreeSet<String>, event: Event, roots: &str) -> BTreeSet<Stri
     let place = |o: &Value| o["metadata"]["namespace"].as_str().map(str::to_owned);
     let differs = |o: &&Value| o["data"]["root-cert.pem"] != roots;
     let mut out: BTreeSet<String> = match event {
-        Event::Apply { object, .. } => Some(&object).filter(differs).and_then(place).into_iter().collect(),
+        Event::Apply { object, .. } => Some(&object)
+            .filter(differs)
+            .and_then(place)
+            .into_iter()
+            .collect(),
         Event::Reset { objects, .. } => {
-            let good: BTreeSet<String> = objects.iter().filter(|o| !differs(o)).filter_map(place).collect();
+            let good: BTreeSet<String> = objects
+                .iter()
+                .filter(|o| !differs(o))
+                .filter_map(place)
+                .collect();
             known.difference(&good).cloned().collect()
         }
         Event::Delete { namespace, .. } => [namespace].into(),
@@ -101,7 +117,17 @@ async fn put(client: &Client, namespace: &str, roots: &str) -> Result<(), Error>
         "metadata": { "name": NAME, "namespace": namespace, "labels": { "istio.io/config": "true" } },
         "data": { "root-cert.pem": roots },
     });
-    client.apply(&CONFIG_MAPS, &object, FieldManager { name: "hawser-control-plane", force: true }).await.map(drop)
+    client
+        .apply(
+            &CONFIG_MAPS,
+            &object,
+            FieldManager {
+                name: "hawser-control-plane",
+                force: true,
+            },
+        )
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -113,18 +139,34 @@ mod tests {
     }
 
     fn apply(object: Value) -> Event {
-        Event::Apply { object, resource_version: "1".to_owned() }
+        Event::Apply {
+            object,
+            resource_version: "1".to_owned(),
+        }
     }
 
     #[test]
     fn each_namespace_is_written_once_and_again_when_spoiled() {
         let mut known = BTreeSet::new();
-        let objects = vec![namespace("a", "Active"), namespace("kube-system", "Active"), namespace("b", "Terminating")];
-        let all = Event::Reset { objects, resource_version: "1".to_owned() };
+        let objects = vec![
+            namespace("a", "Active"),
+            namespace("kube-system", "Active"),
+            namespace("b", "Terminating"),
+        ];
+        let all = Event::Reset {
+            objects,
+            resource_version: "1".to_owned(),
+        };
         assert_eq!(new_namespaces(&mut known, all), ["a".to_owned()].into());
-        assert_eq!(new_namespaces(&mut known, apply(namespace("a", "Active"))), BTreeSet::new());
+        assert_eq!(
+            new_namespaces(&mut known, apply(namespace("a", "Active"))),
+            BTreeSet::new()
+        );
         let mine = |data: &str| json!({ "metadata": { "namespace": "a" }, "data": { "root-cert.pem": data } });
         assert_eq!(spoiled(&known, apply(mine("R")), "R"), BTreeSet::new());
-        assert_eq!(spoiled(&known, apply(mine("X")), "R"), ["a".to_owned()].into());
+        assert_eq!(
+            spoiled(&known, apply(mine("X")), "R"),
+            ["a".to_owned()].into()
+        );
     }
 }

@@ -30,7 +30,10 @@ use crate::mesh::{self, Mesh};
 use crate::reviewer::ClusterReviewer;
 use crate::wants::Wants;
 use crate::writer::{Input, Published, Writer};
-use crate::{addresses, authority, credentials, debug, feed, jwks, kinds, listen, refresh, roots, settings, statuses, webhook};
+use crate::{
+    addresses, authority, credentials, debug, feed, jwks, kinds, listen, refresh, roots, settings,
+    statuses, webhook,
+};
 
 /// Names under which proxies and API servers call a control plane.
 pub(crate) const SERVICE: &str = "istiod";
@@ -69,7 +72,12 @@ pub struct ControlPlaneArgs {
     #[arg(long, env = "MESH_ID", default_value = "")]
     pub mesh_id: String,
     /// Networks that token keys are never fetched from, such as 169.254.0.0/16.
-    #[arg(long, env = "BLOCKED_CIDRS_IN_JWKS_URIS", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "BLOCKED_CIDRS_IN_JWKS_URIS",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
     pub blocked_cidrs_in_jwks_uris: Vec<IpNet>,
     /// DNS domain of the cluster.
     #[arg(long, default_value = "cluster.local")]
@@ -90,8 +98,14 @@ pub struct ControlPlaneArgs {
 
 /// `HOST:PORT`, or `:PORT` for all addresses.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    full.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:15010 or :15010".to_owned())
+    let full = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.to_owned()
+    };
+    full.parse().map_err(|_| {
+        "expected an IP address and a port, such as 127.0.0.1:15010 or :15010".to_owned()
+    })
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -102,13 +116,18 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
         None => Client::in_cluster()?,
     };
     if client.is_insecure() {
-        tracing::warn!("the kubeconfig says insecure-skip-tls-verify: anyone on the way can read and change what this cluster says");
+        tracing::warn!(
+            "the kubeconfig says insecure-skip-tls-verify: anyone on the way can read and change what this cluster says"
+        );
     }
     let config = mesh::read_file(args.mesh_config.as_deref(), settings::mesh_config)?;
     let networks = mesh::read_file(args.mesh_networks.as_deref(), settings::mesh_networks)?;
     let fixed = config.is_some() || networks.is_some();
     let first = match fixed {
-        true => Mesh { config: config.unwrap_or_default(), networks: networks.unwrap_or_default() },
+        true => Mesh {
+            config: config.unwrap_or_default(),
+            networks: networks.unwrap_or_default(),
+        },
         false => mesh::of_cluster(&client, &args.namespace).await?,
     };
     let trust_domain = first.config.trust_domain().to_owned();
@@ -123,16 +142,39 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     let (published, views) = publications();
     let (wants_sender, wants) = watch::channel(Arc::<Wants>::default());
     let source = SourceId::new(args.cluster_id.as_str());
-    let kinds: Vec<_> = kinds::CONFIGURATION.iter().chain(kinds::WORKLOADS).copied().collect();
+    let kinds: Vec<_> = kinds::CONFIGURATION
+        .iter()
+        .chain(kinds::WORKLOADS)
+        .copied()
+        .collect();
     let writer = Writer::new(ClusterId::new(&args.cluster_id), &source, &kinds);
     let current = mesh.borrow().clone();
     let (injection_sender, injection) = watch::channel(Arc::new(injection(&args, &current)));
     // The mesh's settings come first, so that nothing is lowered under others.
-    inputs.send(Input::Mesh(Box::new(current))).await.context("the writer stopped")?;
-    feed::follow(&client, &source, &kinds, &changes_into(inputs.clone()), &drain);
+    inputs
+        .send(Input::Mesh(Box::new(current)))
+        .await
+        .context("the writer stopped")?;
+    feed::follow(
+        &client,
+        &source,
+        &kinds,
+        &changes_into(inputs.clone()),
+        &drain,
+    );
     if !fixed {
-        tokio::spawn(mesh::follow(client.clone(), args.namespace.clone(), meshes, drain.clone()));
-        tokio::spawn(pass_on(mesh, args.clone(), inputs.clone(), injection_sender));
+        tokio::spawn(mesh::follow(
+            client.clone(),
+            args.namespace.clone(),
+            meshes,
+            drain.clone(),
+        ));
+        tokio::spawn(pass_on(
+            mesh,
+            args.clone(),
+            inputs.clone(),
+            injection_sender,
+        ));
     }
 
     let mut registry = prometheus_client::registry::Registry::default();
@@ -143,8 +185,20 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     let reviewer = Arc::new(ClusterReviewer::new(client.clone()));
     let authenticator = Authenticator::new(reviewer.clone(), trust_domain.as_str().into());
     let (demands, demanded) = mpsc::unbounded_channel();
-    tokio::spawn(credentials::keep(client.clone(), demanded, published.subscribe(), inputs.clone(), drain.clone()));
-    let ads = Ads::new(views, authenticator.clone(), (board.clone(), demands), metrics.clone(), drain.clone());
+    tokio::spawn(credentials::keep(
+        client.clone(),
+        demanded,
+        published.subscribe(),
+        inputs.clone(),
+        drain.clone(),
+    ));
+    let ads = Ads::new(
+        views,
+        authenticator.clone(),
+        (board.clone(), demands),
+        metrics.clone(),
+        drain.clone(),
+    );
     let ca = CaService::new(authority_now.clone(), authenticator, metrics);
     let discovery = AggregatedDiscoveryServiceServer::new(ads);
     let open_routes = Routes::new(discovery.clone());
@@ -163,20 +217,46 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     let webhooks = listen::bind(args.webhook_addr, "webhooks").await?;
     let monitoring = listen::bind(args.monitoring_addr, "monitoring").await?;
 
-    tokio::spawn(authority::follow(client.clone(), args.namespace.clone(), authority, drain.clone()));
-    tokio::spawn(roots::distribute(client.clone(), authority_now.clone(), drain.clone()));
-    tokio::spawn(webhook::keep_bundles(client, args.namespace.clone(), authority_now, published.subscribe(), drain.clone()));
-    tokio::spawn(webhook::serve(webhooks, webhook::router(injection), certificates.webhook.clone(), drain.clone()));
+    tokio::spawn(authority::follow(
+        client.clone(),
+        args.namespace.clone(),
+        authority,
+        drain.clone(),
+    ));
+    tokio::spawn(roots::distribute(
+        client.clone(),
+        authority_now.clone(),
+        drain.clone(),
+    ));
+    tokio::spawn(webhook::keep_bundles(
+        client,
+        args.namespace.clone(),
+        authority_now,
+        published.subscribe(),
+        drain.clone(),
+    ));
+    tokio::spawn(webhook::serve(
+        webhooks,
+        webhook::router(injection),
+        certificates.webhook.clone(),
+        drain.clone(),
+    ));
     let router = debug::router(monitor).into_make_service_with_connect_info::<SocketAddr>();
     let stop = drain.clone();
     tokio::spawn(async move {
-        let serving = axum::serve(monitoring, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        let serving = axum::serve(monitoring, router)
+            .with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = serving.await {
             tracing::error!(%error, "monitoring stopped");
         }
     });
     let open_server = tokio::spawn(server::plaintext(open, open_routes, drain.clone()));
-    let secure_server = tokio::spawn(server::tls(secure, secure_routes, certificates.discovery.clone(), drain.clone()));
+    let secure_server = tokio::spawn(server::tls(
+        secure,
+        secure_routes,
+        certificates.discovery.clone(),
+        drain.clone(),
+    ));
     tokio::spawn(certificates.keep(drain.clone()));
     writer.run(inbox, (published, wants_sender), drain).await;
     open_server.await.context("plaintext server")?;
@@ -198,15 +278,37 @@ fn see_to(
         async move { fetcher.fetch(&uri).await.map_err(|e| e.to_string()) }
     };
     let keys = (inputs.clone(), Input::Keys);
-    tokio::spawn(refresh::keep(wants.clone(), |w| &w.keys, jwks::schedule(), fetch, keys, drain.clone()));
+    tokio::spawn(refresh::keep(
+        wants.clone(),
+        |w| &w.keys,
+        jwks::schedule(),
+        fetch,
+        keys,
+        drain.clone(),
+    ));
     let ips = (inputs.clone(), addresses::input);
-    tokio::spawn(refresh::keep(wants.clone(), |w| &w.names, addresses::schedule(), addresses::resolve, ips, drain.clone()));
+    tokio::spawn(refresh::keep(
+        wants.clone(),
+        |w| &w.names,
+        addresses::schedule(),
+        addresses::resolve,
+        ips,
+        drain.clone(),
+    ));
 
-    let replica = args.pod_name.clone().unwrap_or_else(|| format!("{SERVICE}-{}", uuid::Uuid::new_v4()));
+    let replica = args
+        .pod_name
+        .clone()
+        .unwrap_or_else(|| format!("{SERVICE}-{}", uuid::Uuid::new_v4()));
     let candidate = Candidate::new(args.namespace.as_str(), statuses::LEASE, replica);
     let (elected, leading) = watch::channel(false);
     tokio::spawn(campaign(client.clone(), candidate, elected, drain.clone()));
-    tokio::spawn(statuses::write(client.clone(), wants.clone(), leading, drain.clone()));
+    tokio::spawn(statuses::write(
+        client.clone(),
+        wants.clone(),
+        leading,
+        drain.clone(),
+    ));
 }
 
 /// What pods are injected with.
@@ -216,10 +318,17 @@ fn injection(args: &ControlPlaneArgs, mesh: &Mesh) -> Settings {
         Some(Value::Object(fields)) => fields,
         _ => Default::default(),
     };
-    let text = |key: &str| proxy_config.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+    let text = |key: &str| {
+        proxy_config
+            .get(key)
+            .and_then(Value::as_str)
+            .filter(|t| !t.is_empty())
+            .map(str::to_owned)
+    };
     Settings {
         system_namespace: args.namespace.clone(),
-        discovery_address: text("discoveryAddress").unwrap_or_else(|| format!("{SERVICE}.{}.svc:15012", args.namespace)),
+        discovery_address: text("discoveryAddress")
+            .unwrap_or_else(|| format!("{SERVICE}.{}.svc:15012", args.namespace)),
         cluster_id: args.cluster_id.clone(),
         network: args.network.clone(),
         mesh_id: text("meshId").unwrap_or_else(|| args.mesh_id.clone()),
@@ -262,7 +371,10 @@ fn changes_into(inputs: mpsc::Sender<Input>) -> mpsc::Sender<Change> {
 }
 
 /// What the writer publishes, and the part of it that streams serve from.
-fn publications() -> (watch::Sender<Option<Published>>, watch::Receiver<Option<View>>) {
+fn publications() -> (
+    watch::Sender<Option<Published>>,
+    watch::Receiver<Option<View>>,
+) {
     let (published, mut all) = watch::channel(None::<Published>);
     let (views, receiver) = watch::channel(None);
     tokio::spawn(async move {

@@ -24,19 +24,31 @@ pub fn mesh_networks(file: &str, text: &str) -> Result<Read<MeshNetworks>, Strin
     read(file, text, MeshNetworks::from_value)
 }
 
-fn read<T: Default>(file: &str, text: &str, from: impl Fn(Value) -> (T, Vec<Fault>)) -> Result<Read<T>, String> {
+fn read<T: Default>(
+    file: &str,
+    text: &str,
+    from: impl Fn(Value) -> (T, Vec<Fault>),
+) -> Result<Read<T>, String> {
     let manifest = manifest::read(file, text.as_bytes());
     if let Some(error) = manifest.errors.first() {
         return Err(error.to_string());
     }
-    let Some(doc) = manifest.docs.into_iter().find(|d| !d.value.is_null()) else { return Ok(Read { settings: T::default(), warnings: Vec::new() }) };
+    let Some(doc) = manifest.docs.into_iter().find(|d| !d.value.is_null()) else {
+        return Ok(Read {
+            settings: T::default(),
+            warnings: Vec::new(),
+        });
+    };
     let place = |fault: &Fault| format!("{file}:{}: {fault}", doc.position(&fault.path));
     let (settings, faults) = from(doc.value.clone());
     let (warnings, errors): (Vec<&Fault>, Vec<&Fault>) = faults.iter().partition(|f| f.harmless());
     if !errors.is_empty() {
         return Err(errors.into_iter().map(place).collect::<Vec<_>>().join("\n"));
     }
-    Ok(Read { settings, warnings: warnings.into_iter().map(place).collect() })
+    Ok(Read {
+        settings,
+        warnings: warnings.into_iter().map(place).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -48,8 +60,15 @@ mod tests {
         assert!(mesh_config("m", "").unwrap().warnings.is_empty());
         let typo = mesh_config("mesh.yaml", "trustDomain: a.b\ntrustDomian: c\n").unwrap();
         assert_eq!(typo.settings.trust_domain(), "a.b");
-        assert!(typo.warnings[0].starts_with("mesh.yaml:2:"), "{:?}", typo.warnings);
+        assert!(
+            typo.warnings[0].starts_with("mesh.yaml:2:"),
+            "{:?}",
+            typo.warnings
+        );
         let wrong = mesh_config("mesh.yaml", "enableAutoMtls: perhaps\n").unwrap_err();
-        assert!(wrong.starts_with("mesh.yaml:1:") && wrong.contains("enableAutoMtls"), "{wrong}");
+        assert!(
+            wrong.starts_with("mesh.yaml:1:") && wrong.contains("enableAutoMtls"),
+            "{wrong}"
+        );
     }
 }

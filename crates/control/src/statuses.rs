@@ -74,7 +74,12 @@ fn all(wants: &Wants) -> BTreeMap<ObjectRef, Value> {
         let one = |(host, ip): &(String, std::net::IpAddr)| json!({ "host": host, "value": ip.to_string() });
         (object, json!({ "addresses": allocation.addresses.iter().map(one).collect::<Vec<_>>() }))
     });
-    wants.statuses.iter().map(|u| (u.object.clone(), u.status.clone())).chain(addresses).collect()
+    wants
+        .statuses
+        .iter()
+        .map(|u| (u.object.clone(), u.status.clone()))
+        .chain(addresses)
+        .collect()
 }
 
 /// Reads the object and replaces its status, unless somebody changes it in between ([`Error::Conflict`]).
@@ -97,12 +102,20 @@ fn merged(kind: Kind, live: &Value, ours: &Value) -> Value {
         _ => json!({}),
     };
     if live["parents"].is_array() && ours["parents"].is_null() {
-        out["parents"] = keep(&live["parents"], &Value::Null, |theirs| theirs["controllerName"] != CONTROLLER);
+        out["parents"] = keep(&live["parents"], &Value::Null, |theirs| {
+            theirs["controllerName"] != CONTROLLER
+        });
     }
     for (key, value) in ours.as_object().into_iter().flatten() {
         out[key] = match key.as_str() {
-            "conditions" => keep(&live[key], value, |theirs| value.as_array().is_none_or(|a| a.iter().all(|o| o["type"] != theirs["type"]))),
-            "parents" => keep(&live[key], value, |theirs| theirs["controllerName"] != CONTROLLER),
+            "conditions" => keep(&live[key], value, |theirs| {
+                value
+                    .as_array()
+                    .is_none_or(|a| a.iter().all(|o| o["type"] != theirs["type"]))
+            }),
+            "parents" => keep(&live[key], value, |theirs| {
+                theirs["controllerName"] != CONTROLLER
+            }),
             _ => value.clone(),
         };
     }
@@ -112,7 +125,11 @@ fn merged(kind: Kind, live: &Value, ours: &Value) -> Value {
 /// Our items, then those of others that are to be kept and are not among ours.
 fn keep(live: &Value, ours: &Value, theirs: impl Fn(&Value) -> bool) -> Value {
     let own = ours.as_array().cloned().unwrap_or_default();
-    let others = live.as_array().into_iter().flatten().filter(|item| theirs(item) && !own.contains(item));
+    let others = live
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|item| theirs(item) && !own.contains(item));
     let others: Vec<Value> = others.cloned().collect();
     own.into_iter().chain(others).collect()
 }
@@ -120,9 +137,11 @@ fn keep(live: &Value, ours: &Value, theirs: impl Fn(&Value) -> bool) -> Value {
 /// The status without the times at which it came about.
 fn without_times(status: &Value) -> Value {
     match status {
-        Value::Object(fields) => {
-            fields.iter().filter(|(k, _)| *k != "lastTransitionTime").map(|(k, v)| (k.clone(), without_times(v))).collect()
-        }
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(k, _)| *k != "lastTransitionTime")
+            .map(|(k, v)| (k.clone(), without_times(v)))
+            .collect(),
         Value::Array(items) => items.iter().map(without_times).collect(),
         other => other.clone(),
     }
@@ -143,7 +162,10 @@ mod tests {
         check(
             "a first status",
             Kind::K8sGateway,
-            (Value::Null, json!({ "conditions": [condition("Accepted", "True")] })),
+            (
+                Value::Null,
+                json!({ "conditions": [condition("Accepted", "True")] }),
+            ),
             json!({ "conditions": [condition("Accepted", "True")] }),
         );
         check(
@@ -167,7 +189,10 @@ mod tests {
         check(
             "addresses beside conditions",
             Kind::ServiceEntry,
-            (json!({ "conditions": [condition("Reconciled", "True")] }), json!({ "addresses": [{ "host": "a", "value": "240.240.0.1" }] })),
+            (
+                json!({ "conditions": [condition("Reconciled", "True")] }),
+                json!({ "addresses": [{ "host": "a", "value": "240.240.0.1" }] }),
+            ),
             json!({ "conditions": [condition("Reconciled", "True")], "addresses": [{ "host": "a", "value": "240.240.0.1" }] }),
         );
     }
@@ -175,6 +200,9 @@ mod tests {
     #[test]
     fn a_later_time_is_no_other_status() {
         let status = |time: &str| json!({ "conditions": [{ "type": "Accepted", "lastTransitionTime": time }] });
-        assert_eq!(without_times(&status("2026-01-01T00:00:00Z")), without_times(&status("2026-01-01T00:01:00Z")));
+        assert_eq!(
+            without_times(&status("2026-01-01T00:00:00Z")),
+            without_times(&status("2026-01-01T00:01:00Z"))
+        );
     }
 }

@@ -30,6 +30,9 @@ impl Wants {
 
     /// The same where the configuration is: only statuses, which are objects' own, may differ then.
     pub fn next(&self, lowerer: &Lowerer) -> Self {
-        Self { statuses: lowerer.statuses().to_vec(), ..self.clone() }
+        Self {
+            statuses: lowerer.statuses().to_vec(),
+            ..self.clone()
+        }
     }
 }

@@ -52,22 +52,40 @@ pub fn router(settings: watch::Receiver<Arc<Settings>>) -> Router {
         .with_state(settings)
 }
 
-async fn inject(State(settings): State<watch::Receiver<Arc<Settings>>>, uri: Uri, body: Bytes) -> impl IntoResponse {
+async fn inject(
+    State(settings): State<watch::Receiver<Arc<Settings>>>,
+    uri: Uri,
+    body: Bytes,
+) -> impl IntoResponse {
     let settings = Arc::clone(&settings.borrow());
     let settings = settings_for_path(&settings, uri.path());
     match hawser_inject::review::review_bytes(&body, &settings) {
-        Ok(answer) => (StatusCode::OK, [("content-type", "application/json")], answer),
+        Ok(answer) => (
+            StatusCode::OK,
+            [("content-type", "application/json")],
+            answer,
+        ),
         Err(error) => {
             tracing::warn!(%error, "no answer to a review");
-            (StatusCode::BAD_REQUEST, [("content-type", "text/plain")], error.to_string().into_bytes())
+            (
+                StatusCode::BAD_REQUEST,
+                [("content-type", "text/plain")],
+                error.to_string().into_bytes(),
+            )
         }
     }
 }
 
 async fn validate(body: Bytes) -> impl IntoResponse {
     match serde_json::from_slice::<Value>(&body) {
-        Ok(question) => (StatusCode::OK, axum::Json(crate::admission::review(&question))),
-        Err(error) => (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": error.to_string() }))),
+        Ok(question) => (
+            StatusCode::OK,
+            axum::Json(crate::admission::review(&question)),
+        ),
+        Err(error) => (
+            StatusCode::BAD_REQUEST,
+            axum::Json(json!({ "error": error.to_string() })),
+        ),
     }
 }
 
@@ -93,7 +111,9 @@ pub async fn serve(
             let connection = async {
                 let stream = acceptor.accept(socket).await?;
                 let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                builder.serve_connection(TokioIo::new(stream), service).await
+                builder
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await
             };
             if let Ok(Err(error)) = tokio::time::timeout(CONNECTION, connection).await {
                 tracing::debug!(%error, "webhook connection");
@@ -103,7 +123,10 @@ pub async fn serve(
 }
 
 /// TLS for the webhooks: our certificate, no client certificates (the API server has none by default).
-pub fn tls_config(chain_pem: &str, key_pem: &str) -> Result<ServerConfig, hawser_serve::server::TlsError> {
+pub fn tls_config(
+    chain_pem: &str,
+    key_pem: &str,
+) -> Result<ServerConfig, hawser_serve::server::TlsError> {
     let mut config = ServerConfig::builder_with_provider(hawser_base::tls::provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -128,7 +151,8 @@ pub async fn keep_bundles(
     let mut ready = false;
     let mut mutating = hawser_kube::watch(&client, MUTATING, Selection::all());
     let mut validating = hawser_kube::watch(&client, VALIDATING, Selection::all());
-    let mut known: std::collections::BTreeMap<(bool, String), Value> = std::collections::BTreeMap::new();
+    let mut known: std::collections::BTreeMap<(bool, String), Value> =
+        std::collections::BTreeMap::new();
     loop {
         let (event, is_mutating) = tokio::select! {
             () = drain.cancelled() => return,
@@ -146,24 +170,35 @@ pub async fn keep_bundles(
             event = mutating.next() => (event, true),
             event = validating.next() => (event, false),
         };
-        let name = |o: &Value| o["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = |o: &Value| {
+            o["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         match event {
             Some(Event::Reset { objects, .. }) => {
                 known.retain(|(m, _), _| *m != is_mutating);
                 known.extend(objects.into_iter().map(|o| ((is_mutating, name(&o)), o)));
             }
-            Some(Event::Apply { object, .. }) => drop(known.insert((is_mutating, name(&object)), object)),
+            Some(Event::Apply { object, .. }) => {
+                drop(known.insert((is_mutating, name(&object)), object))
+            }
             Some(Event::Delete { name, .. }) => drop(known.remove(&(is_mutating, name))),
             _ => {}
         }
         let bundle = STANDARD.encode(authority.borrow_and_update().roots());
         for ((is_mutating, name), object) in &known {
-            let Some(patched) = complete(object, &namespace, &bundle, ready && !is_mutating) else { continue };
+            let Some(patched) = complete(object, &namespace, &bundle, ready && !is_mutating) else {
+                continue;
+            };
             let resource = if *is_mutating { MUTATING } else { VALIDATING };
             match client.replace(&resource, &patched).await {
                 // The new object comes back by the watch.
                 Ok(_) | Err(Error::Conflict(_) | Error::NotFound(_)) => {}
-                Err(error) => tracing::warn!(name, %error, "caBundle not written; the next change tries again"),
+                Err(error) => {
+                    tracing::warn!(name, %error, "caBundle not written; the next change tries again")
+                }
             }
         }
     }
@@ -195,18 +230,48 @@ mod tests {
         json!({ "webhooks": [{ "clientConfig": { "service": service, "caBundle": bundle }, "failurePolicy": policy }] })
     }
 
-    fn check(name: &str, (namespace, bundle, policy): (&str, &str, &str), must: bool, expected: Option<(&str, &str)>) {
-        let got = complete(&configuration(namespace, bundle, policy), "istio-system", "B", must);
+    fn check(
+        name: &str,
+        (namespace, bundle, policy): (&str, &str, &str),
+        must: bool,
+        expected: Option<(&str, &str)>,
+    ) {
+        let got = complete(
+            &configuration(namespace, bundle, policy),
+            "istio-system",
+            "B",
+            must,
+        );
         let expected = expected.map(|(bundle, policy)| configuration(namespace, bundle, policy));
         assert_eq!(got, expected, "{name}");
     }
 
     #[test]
     fn only_our_own_webhooks_are_changed() {
-        check("a new one", ("istio-system", "", "Ignore"), false, Some(("B", "Ignore")));
-        check("as it should be", ("istio-system", "B", "Ignore"), false, None);
-        check("once ready", ("istio-system", "B", "Ignore"), true, Some(("B", "Fail")));
-        check("as it should be, ready", ("istio-system", "B", "Fail"), true, None);
+        check(
+            "a new one",
+            ("istio-system", "", "Ignore"),
+            false,
+            Some(("B", "Ignore")),
+        );
+        check(
+            "as it should be",
+            ("istio-system", "B", "Ignore"),
+            false,
+            None,
+        );
+        check(
+            "once ready",
+            ("istio-system", "B", "Ignore"),
+            true,
+            Some(("B", "Fail")),
+        );
+        check(
+            "as it should be, ready",
+            ("istio-system", "B", "Fail"),
+            true,
+            None,
+        );
         check("someone else's", ("other", "", "Ignore"), true, None);
     }
 }

@@ -141,13 +141,23 @@ impl Writer {
         let snapshot = self.lowerer.snapshot();
         let credentials = std::mem::take(&mut self.credentials_changed);
         let (scope, translator) = match &self.last {
-            None => (Scope::all(), Arc::new(Translator::new(Arc::clone(&snapshot)))),
+            None => (
+                Scope::all(),
+                Arc::new(Translator::new(Arc::clone(&snapshot))),
+            ),
             Some((last, _)) if Arc::ptr_eq(last, &snapshot) && !credentials => return None,
-            Some((last, translator)) if Arc::ptr_eq(last, &snapshot) => {
-                (Scope { credentials, ..Scope::default() }, Arc::clone(translator))
-            }
+            Some((last, translator)) if Arc::ptr_eq(last, &snapshot) => (
+                Scope {
+                    credentials,
+                    ..Scope::default()
+                },
+                Arc::clone(translator),
+            ),
             Some((last, translator)) => (
-                Scope { credentials, ..scope(last, &snapshot) },
+                Scope {
+                    credentials,
+                    ..scope(last, &snapshot)
+                },
                 Arc::new(Translator::next(translator, Arc::clone(&snapshot))),
             ),
         };
@@ -160,13 +170,25 @@ impl Writer {
             took_us = began.elapsed().as_micros(),
             "snapshot"
         );
-        let source = Arc::new(Served { translator, credentials: Arc::clone(&self.credentials) });
-        Some(Published { snapshot, view: View { source, sequence: self.sequence, scope } })
+        let source = Arc::new(Served {
+            translator,
+            credentials: Arc::clone(&self.credentials),
+        });
+        Some(Published {
+            snapshot,
+            view: View {
+                source,
+                sequence: self.sequence,
+                scope,
+            },
+        })
     }
 }
 
 fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
 }
 
@@ -176,13 +198,27 @@ fn scope(last: &Snapshot, next: &Snapshot) -> Scope {
     if changes.configuration {
         return Scope::all();
     }
-    let hosts = if changes.endpoints { changed_hosts(last, next) } else { BTreeSet::new() };
-    let of_services = |is: fn(&Service) -> bool| hosts.iter().flat_map(|h| next.services.of_host(h.as_str())).any(|s| is(s));
+    let hosts = if changes.endpoints {
+        changed_hosts(last, next)
+    } else {
+        BTreeSet::new()
+    };
+    let of_services = |is: fn(&Service) -> bool| {
+        hosts
+            .iter()
+            .flat_map(|h| next.services.of_host(h.as_str()))
+            .any(|s| is(s))
+    };
     // Endpoints that are not discovered stand in clusters and listeners.
     let configuration = of_services(|s| s.resolution != Resolution::Endpoints);
     // The names of headless services are their endpoints.
     let names = of_services(|s| s.headless);
-    Scope { configuration, hosts: Arc::new(hosts), names, ..Scope::default() }
+    Scope {
+        configuration,
+        hosts: Arc::new(hosts),
+        names,
+        ..Scope::default()
+    }
 }
 
 /// Hosts whose endpoints differ: a walk over two sorted maps that compares pointers.

@@ -30,10 +30,25 @@ fn definition(group: &str, (kind, plural): (&str, &str), scope: &str) -> Value {
     })
 }
 
-const DEFINITIONS: Resource = Resource::cluster_wide("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
+const DEFINITIONS: Resource = Resource::cluster_wide(
+    "apiextensions.k8s.io",
+    "v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+);
 const NAMESPACES: Resource = Resource::cluster_wide("", "v1", "Namespace", "namespaces");
-const ENTRIES: Resource = Resource::namespaced("networking.istio.io", "v1", "ServiceEntry", "serviceentries");
-const CLASSES: Resource = Resource::cluster_wide("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses");
+const ENTRIES: Resource = Resource::namespaced(
+    "networking.istio.io",
+    "v1",
+    "ServiceEntry",
+    "serviceentries",
+);
+const CLASSES: Resource = Resource::cluster_wide(
+    "gateway.networking.k8s.io",
+    "v1",
+    "GatewayClass",
+    "gatewayclasses",
+);
 const VALIDATING: Resource = Resource::cluster_wide(
     "admissionregistration.k8s.io",
     "v1",
@@ -42,13 +57,21 @@ const VALIDATING: Resource = Resource::cluster_wide(
 );
 
 /// Waits until an object satisfies a condition, and returns it.
-async fn until(client: &Client, what: &str, (resource, namespace, name): (&Resource, Option<&str>, &str), good: impl Fn(&Value) -> bool) -> Value {
+async fn until(
+    client: &Client,
+    what: &str,
+    (resource, namespace, name): (&Resource, Option<&str>, &str),
+    good: impl Fn(&Value) -> bool,
+) -> Value {
     let begun = Instant::now();
     loop {
         let found = client.get(resource, namespace, name).await;
         match found {
             Ok(object) if good(&object) => return object,
-            found => assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}: {found:?}"),
+            found => assert!(
+                begun.elapsed() < PATIENCE,
+                "waited in vain: {what}: {found:?}"
+            ),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -65,14 +88,41 @@ async fn create(client: &Client, resource: &Resource, object: Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statuses_addresses_and_webhooks_are_seen_to() {
     let directory = tempfile::tempdir().unwrap();
-    let api = Server::start(Config::new("test", directory.path().join("api"))).await.unwrap();
+    let api = Server::start(Config::new("test", directory.path().join("api")))
+        .await
+        .unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
     std::fs::write(&kubeconfig, api.kubeconfig()).unwrap();
-    let client = Client::from_kubeconfig_file(&kubeconfig, None).await.unwrap();
+    let client = Client::from_kubeconfig_file(&kubeconfig, None)
+        .await
+        .unwrap();
 
-    create(&client, &NAMESPACES, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "istio-system" } })).await;
-    create(&client, &DEFINITIONS, definition("networking.istio.io", ("ServiceEntry", "serviceentries"), "Namespaced")).await;
-    create(&client, &DEFINITIONS, definition("gateway.networking.k8s.io", ("GatewayClass", "gatewayclasses"), "Cluster")).await;
+    create(
+        &client,
+        &NAMESPACES,
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "istio-system" } }),
+    )
+    .await;
+    create(
+        &client,
+        &DEFINITIONS,
+        definition(
+            "networking.istio.io",
+            ("ServiceEntry", "serviceentries"),
+            "Namespaced",
+        ),
+    )
+    .await;
+    create(
+        &client,
+        &DEFINITIONS,
+        definition(
+            "gateway.networking.k8s.io",
+            ("GatewayClass", "gatewayclasses"),
+            "Cluster",
+        ),
+    )
+    .await;
     let entry = json!({
         "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": { "name": "db", "namespace": "default" },
         "spec": { "hosts": ["db.example.com"], "resolution": "DNS", "ports": [{ "number": 5432, "name": "tcp", "protocol": "TCP" }] },
@@ -105,23 +155,57 @@ async fn statuses_addresses_and_webhooks_are_seen_to() {
     ]);
     let control = tokio::spawn(hawser_control::run(control.control));
 
-    let with_addresses = |o: &Value| o["status"]["addresses"].as_array().is_some_and(|a| a.len() == 2);
-    let entry = until(&client, "addresses", (&ENTRIES, Some("default"), "db"), with_addresses).await;
+    let with_addresses = |o: &Value| {
+        o["status"]["addresses"]
+            .as_array()
+            .is_some_and(|a| a.len() == 2)
+    };
+    let entry = until(
+        &client,
+        "addresses",
+        (&ENTRIES, Some("default"), "db"),
+        with_addresses,
+    )
+    .await;
     let address = &entry["status"]["addresses"][0];
     assert_eq!(address["host"], "db.example.com");
-    assert!(address["value"].as_str().unwrap().starts_with("240.240."), "{address}");
+    assert!(
+        address["value"].as_str().unwrap().starts_with("240.240."),
+        "{address}"
+    );
 
     let accepted = |o: &Value| o["status"]["conditions"][0]["status"] == "True";
-    let class = until(&client, "a class's status", (&CLASSES, None, "istio"), accepted).await;
+    let class = until(
+        &client,
+        "a class's status",
+        (&CLASSES, None, "istio"),
+        accepted,
+    )
+    .await;
     let condition = &class["status"]["conditions"][0];
-    assert_eq!((&condition["type"], &condition["reason"]), (&json!("Accepted"), &json!("Accepted")));
-    assert!(condition["lastTransitionTime"].as_str().unwrap() > "2020", "{condition}");
+    assert_eq!(
+        (&condition["type"], &condition["reason"]),
+        (&json!("Accepted"), &json!("Accepted"))
+    );
+    assert!(
+        condition["lastTransitionTime"].as_str().unwrap() > "2020",
+        "{condition}"
+    );
 
     let complete = |o: &Value| {
         let webhook = &o["webhooks"][0];
-        webhook["failurePolicy"] == "Fail" && webhook["clientConfig"]["caBundle"].as_str().is_some_and(|b| !b.is_empty())
+        webhook["failurePolicy"] == "Fail"
+            && webhook["clientConfig"]["caBundle"]
+                .as_str()
+                .is_some_and(|b| !b.is_empty())
     };
-    until(&client, "a webhook that must be asked", (&VALIDATING, None, "istio-validator-istio-system"), complete).await;
+    until(
+        &client,
+        "a webhook that must be asked",
+        (&VALIDATING, None, "istio-validator-istio-system"),
+        complete,
+    )
+    .await;
 
     // Written once: what the watch brings back asks for nothing more.
     let version = |o: &Value| o["metadata"]["resourceVersion"].clone();

@@ -20,7 +20,9 @@ const PROXIES: usize = 1000;
 const PODS_PER_SERVICE: usize = 3;
 
 fn main() -> Result<()> {
-    println!("| services | proxies | namespaces | lowering, all (ms) | lowering, one VirtualService (ms) | first proxy (ms) | each further one (µs) | all after one VirtualService (ms) | all after one endpoint (ms) | kept per proxy (KB) |");
+    println!(
+        "| services | proxies | namespaces | lowering, all (ms) | lowering, one VirtualService (ms) | first proxy (ms) | each further one (µs) | all after one VirtualService (ms) | all after one endpoint (ms) | kept per proxy (KB) |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for namespaces in [1, 20] {
         measure(namespaces)?;
@@ -31,7 +33,9 @@ fn main() -> Result<()> {
 fn measure(namespaces: usize) -> Result<()> {
     let mut mesh = Mesh::new(namespaces)?;
     let (snapshot, lowering) = timed(|| mesh.lowerer.snapshot());
-    let proxies = (0..PROXIES).map(|i| proxy(i, namespaces)).collect::<Result<Vec<_>>>()?;
+    let proxies = (0..PROXIES)
+        .map(|i| proxy(i, namespaces))
+        .collect::<Result<Vec<_>>>()?;
 
     let translator = Translator::new(snapshot);
     let (first, cold) = timed(|| everything(&translator, &proxies[..1]));
@@ -57,13 +61,23 @@ fn measure(namespaces: usize) -> Result<()> {
 
     println!(
         "| {SERVICES} | {PROXIES} | {namespaces} | {:.1} | {:.2} | {:.1} | {:.1} | {:.1} | {:.1} | {per_proxy} |",
-        ms(lowering), ms(relowering), ms(cold), ms(warm) * 1000.0 / others as f64, ms(route), ms(endpoint),
+        ms(lowering),
+        ms(relowering),
+        ms(cold),
+        ms(warm) * 1000.0 / others as f64,
+        ms(route),
+        ms(endpoint),
     );
     Ok(())
 }
 
 /// A translator for the next snapshot, and how long until every proxy was asked about.
-fn renewed(last: &Translator, snapshot: Arc<Snapshot>, proxies: &[Proxy], kept: &mut Vec<[Given; 5]>) -> (Translator, Duration) {
+fn renewed(
+    last: &Translator,
+    snapshot: Arc<Snapshot>,
+    proxies: &[Proxy],
+    kept: &mut Vec<[Given; 5]>,
+) -> (Translator, Duration) {
     timed(|| {
         let translator = Translator::next(last, snapshot);
         *kept = everything(&translator, proxies);
@@ -74,7 +88,13 @@ fn renewed(last: &Translator, snapshot: Arc<Snapshot>, proxies: &[Proxy], kept: 
 /// What each proxy is given of every type.
 fn everything(translator: &Translator, proxies: &[Proxy]) -> Vec<[Given; 5]> {
     let one = |p: &Proxy| {
-        [translator.clusters(p), translator.endpoints(p, None), translator.listeners(p), translator.routes(p, None), translator.names(p)]
+        [
+            translator.clusters(p),
+            translator.endpoints(p, None),
+            translator.listeners(p),
+            translator.routes(p, None),
+            translator.names(p),
+        ]
     };
     proxies.iter().map(one).collect()
 }
@@ -85,7 +105,9 @@ struct Mesh {
 
 impl Mesh {
     fn new(namespaces: usize) -> Result<Self> {
-        let mut mesh = Self { lowerer: Lowerer::with_settings(Settings::new(ClusterId::new("bench"))) };
+        let mut mesh = Self {
+            lowerer: Lowerer::with_settings(Settings::new(ClusterId::new("bench"))),
+        };
         for i in 0..SERVICES {
             mesh.apply(json!({
                 "apiVersion": "v1", "kind": "Service", "metadata": { "name": format!("service-{i}"), "namespace": namespace(i, namespaces) },
@@ -101,7 +123,11 @@ impl Mesh {
 
     fn apply(&mut self, object: Value) -> Result<()> {
         let resource = hawser_api::parse(object)?.resource;
-        self.lowerer.apply(Change { source: SourceId::new("bench"), version: None, event: Event::Apply(resource) });
+        self.lowerer.apply(Change {
+            source: SourceId::new("bench"),
+            version: None,
+            event: Event::Apply(resource),
+        });
         Ok(())
     }
 }
@@ -112,7 +138,9 @@ fn namespace(i: usize, namespaces: usize) -> String {
 
 /// The endpoints of a service, with further addresses.
 fn slice(i: usize, namespaces: usize, more: &[&str]) -> Value {
-    let own = (0..PODS_PER_SERVICE).map(|p| i * PODS_PER_SERVICE + p).map(|n| format!("10.1.{}.{}", n / 250, n % 250 + 1));
+    let own = (0..PODS_PER_SERVICE)
+        .map(|p| i * PODS_PER_SERVICE + p)
+        .map(|n| format!("10.1.{}.{}", n / 250, n % 250 + 1));
     let addresses = own.chain(more.iter().map(|a| (*a).to_owned()));
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
@@ -127,8 +155,15 @@ fn slice(i: usize, namespaces: usize, more: &[&str]) -> Value {
 
 fn proxy(i: usize, namespaces: usize) -> Result<Proxy> {
     let namespace = namespace(i, namespaces);
-    let id = format!("sidecar~10.1.{}.{}~proxy-{i}.{namespace}~{namespace}.svc.cluster.local", i / 250, i % 250 + 1);
-    Ok(hawser_translate::node::proxy(&Node { id, ..Node::default() })?)
+    let id = format!(
+        "sidecar~10.1.{}.{}~proxy-{i}.{namespace}~{namespace}.svc.cluster.local",
+        i / 250,
+        i % 250 + 1
+    );
+    Ok(hawser_translate::node::proxy(&Node {
+        id,
+        ..Node::default()
+    })?)
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
@@ -143,6 +178,13 @@ fn ms(duration: Duration) -> f64 {
 
 fn resident_kb() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.split_whitespace().next().context("empty VmRSS")?.parse()?)
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .context("no VmRSS")?;
+    Ok(line
+        .split_whitespace()
+        .next()
+        .context("empty VmRSS")?
+        .parse()?)
 }

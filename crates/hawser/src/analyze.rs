@@ -50,7 +50,13 @@ pub struct AnalyzeArgs {
     #[arg(short, long)]
     namespace: Option<String>,
     /// Where the control plane is.
-    #[arg(short, long = "istioNamespace", alias = "istio-namespace", default_value = "istio-system", value_name = "NAMESPACE")]
+    #[arg(
+        short,
+        long = "istioNamespace",
+        alias = "istio-namespace",
+        default_value = "istio-system",
+        value_name = "NAMESPACE"
+    )]
     istio_namespace: String,
     /// Do not report a code of an object, as "IST0102=Namespace foo"; * stands for anything. May be repeated.
     #[arg(short = 'S', long, value_name = "CODE=OBJECT")]
@@ -118,11 +124,24 @@ pub async fn run(args: AnalyzeArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(WRONG_USE));
         }
     };
-    let live = sources.iter().any(|source| matches!(source, Source::Live { .. }));
-    let mut inventory = Inventory::new(args.namespace.as_deref().unwrap_or("default"), args.recursive);
+    let live = sources
+        .iter()
+        .any(|source| matches!(source, Source::Live { .. }));
+    let mut inventory = Inventory::new(
+        args.namespace.as_deref().unwrap_or("default"),
+        args.recursive,
+    );
     for source in &sources {
         match source {
-            Source::Live { name, kubeconfig, context } => inventory.add_live(name, kubeconfig, context.as_deref()).await?,
+            Source::Live {
+                name,
+                kubeconfig,
+                context,
+            } => {
+                inventory
+                    .add_live(name, kubeconfig, context.as_deref())
+                    .await?
+            }
             Source::Files { name, input } => {
                 if let Err(error) = inventory.add_files(name, input) {
                     eprintln!("hawser: {error:#}");
@@ -158,7 +177,9 @@ pub async fn run(args: AnalyzeArgs) -> Result<ExitCode> {
             messages.push(Message::of(finding, place, cluster));
         }
     }
-    let failed = messages.iter().any(|m| args.failure_threshold.includes(m.severity));
+    let failed = messages
+        .iter()
+        .any(|m| args.failure_threshold.includes(m.severity));
     messages.retain(|m| args.output_threshold.includes(m.severity));
     let scope = match (&args.namespace, args.all_namespaces || !live) {
         (Some(namespace), _) => format!("namespace: {namespace}"),
@@ -176,7 +197,10 @@ pub async fn run(args: AnalyzeArgs) -> Result<ExitCode> {
 fn sources(args: &AnalyzeArgs) -> Result<Vec<Source>, String> {
     let mut out = Vec::new();
     for cluster in &args.clusters {
-        let Some((name, input)) = cluster.split_once('=').filter(|(name, input)| !name.is_empty() && !input.is_empty()) else {
+        let Some((name, input)) = cluster
+            .split_once('=')
+            .filter(|(name, input)| !name.is_empty() && !input.is_empty())
+        else {
             return Err(format!("--cluster {cluster}: write NAME=FILE"));
         };
         out.push(Source::Files {
@@ -219,23 +243,35 @@ fn live(args: &AnalyzeArgs, with_files: bool) -> Result<Vec<Source>, String> {
         args.kubeconfig.clone()
     };
     let source = |kubeconfig: &PathBuf, context: Option<&String>| Source::Live {
-        name: context.cloned().unwrap_or_else(|| kubeconfig.display().to_string()),
+        name: context
+            .cloned()
+            .unwrap_or_else(|| kubeconfig.display().to_string()),
         kubeconfig: kubeconfig.clone(),
         context: context.cloned(),
     };
     let found: Vec<Source> = match (kubeconfigs.as_slice(), contexts.as_slice()) {
         (files, []) => files.iter().map(|file| source(file, None)).collect(),
-        ([file], contexts) => contexts.iter().map(|context| source(file, Some(context))).collect(),
+        ([file], contexts) => contexts
+            .iter()
+            .map(|context| source(file, Some(context)))
+            .collect(),
         (files, contexts) if files.len() == contexts.len() => {
             let pairs = files.iter().zip(contexts);
-            pairs.map(|(file, context)| source(file, Some(context))).collect()
+            pairs
+                .map(|(file, context)| source(file, Some(context)))
+                .collect()
         }
-        _ => return Err("give one --kubeconfig, or one --context for each --kubeconfig".to_owned()),
+        _ => {
+            return Err("give one --kubeconfig, or one --context for each --kubeconfig".to_owned());
+        }
     };
     let mut names: Vec<&String> = found.iter().map(Source::name).collect();
     names.sort();
     match names.windows(2).find(|pair| pair.first() == pair.last()) {
-        Some(pair) => Err(format!("cluster {} is given twice", pair.first().map_or("", |name| name))),
+        Some(pair) => Err(format!(
+            "cluster {} is given twice",
+            pair.first().map_or("", |name| name)
+        )),
         None => Ok(found),
     }
 }

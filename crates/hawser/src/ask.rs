@@ -52,37 +52,66 @@ impl AskArgs {
     fn in_lab(&self, dir: &Path, path: &str) -> Result<String> {
         let program = std::env::current_exe().context("finding this program")?;
         let mut command = Command::new(&program);
-        command.args(["lab", "exec", "--dir"]).arg(dir).args([&self.cluster, "istio-system/istiod", "--"]);
-        let output = command.arg(&program).args(["proxy-status", "--raw", path]).output().context("running lab exec")?;
+        command.args(["lab", "exec", "--dir"]).arg(dir).args([
+            &self.cluster,
+            "istio-system/istiod",
+            "--",
+        ]);
+        let output = command
+            .arg(&program)
+            .args(["proxy-status", "--raw", path])
+            .output()
+            .context("running lab exec")?;
         if !output.status.success() {
-            bail!("{}: {}", self.cluster, String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "{}: {}",
+                self.cluster,
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         String::from_utf8(output.stdout).context("the answer is not UTF-8")
     }
 
     fn direct(&self, path: &str) -> Result<String> {
         let url = &self.control_plane;
-        let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        let authority = url
+            .strip_prefix("http://")
+            .map(|rest| rest.trim_end_matches('/'));
         let Some(authority) = authority.filter(|a| !a.is_empty() && !a.contains('/')) else {
             bail!("--control-plane {url}: expected http://HOST:PORT")
         };
-        let mut addresses = authority.to_socket_addrs().with_context(|| format!("--control-plane {url}"))?;
-        let address = addresses.next().with_context(|| format!("--control-plane {url}: the name has no address"))?;
-        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).with_context(|| format!("asking {url}"))?;
-        stream.set_read_timeout(Some(TIMEOUT)).context("setting a timeout")?;
+        let mut addresses = authority
+            .to_socket_addrs()
+            .with_context(|| format!("--control-plane {url}"))?;
+        let address = addresses
+            .next()
+            .with_context(|| format!("--control-plane {url}: the name has no address"))?;
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)
+            .with_context(|| format!("asking {url}"))?;
+        stream
+            .set_read_timeout(Some(TIMEOUT))
+            .context("setting a timeout")?;
         let token = match &self.token_file {
             None => String::new(),
             Some(file) => {
-                let token = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+                let token = std::fs::read_to_string(file)
+                    .with_context(|| format!("reading {}", file.display()))?;
                 format!("Authorization: Bearer {}\r\n", token.trim())
             }
         };
         // HTTP/1.0, so that the answer is not in chunks and ends with the connection.
         let request = format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\n{token}\r\n");
-        stream.write_all(request.as_bytes()).with_context(|| format!("asking {url}"))?;
+        stream
+            .write_all(request.as_bytes())
+            .with_context(|| format!("asking {url}"))?;
         let mut answer = String::new();
-        stream.take(LIMIT).read_to_string(&mut answer).with_context(|| format!("reading the answer of {url}"))?;
-        let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("{url} does not speak HTTP"))?;
+        stream
+            .take(LIMIT)
+            .read_to_string(&mut answer)
+            .with_context(|| format!("reading the answer of {url}"))?;
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .with_context(|| format!("{url} does not speak HTTP"))?;
         match head.split(' ').nth(1) {
             Some("200") => Ok(body.to_owned()),
             Some(status) => bail!("{url}{path}: {status}: {}", body.trim()),
@@ -94,16 +123,34 @@ impl AskArgs {
 /// A value for a query.
 pub fn escape(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| {
+            if plain(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 /// Rows in columns as wide as what is in them, as kubectl prints tables.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter()
+            .filter_map(|r| r.get(c))
+            .map(|t| t.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, width)| format!("{text:<width$}"))
+            .collect();
         format!("{}\n", cells.join("     ").trim_end())
     };
     rows.iter().map(line).collect()
@@ -121,10 +168,18 @@ pub enum Output {
 }
 
 /// Prints a value, or its rows with a heading.
-pub fn print(output: Output, value: &Value, heading: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
+pub fn print(
+    output: Output,
+    value: &Value,
+    heading: &[&str],
+    rows: Vec<Vec<String>>,
+) -> Result<()> {
     match output {
         Output::Json => println!("{value:#}"),
-        Output::Yaml => print!("{}", serde_saphyr::to_string(value).context("printing YAML")?),
+        Output::Yaml => print!(
+            "{}",
+            serde_saphyr::to_string(value).context("printing YAML")?
+        ),
         Output::Short => {
             let heading = heading.iter().map(|t| (*t).to_owned()).collect();
             print!("{}", table(&[vec![heading], rows].concat()));

@@ -13,7 +13,10 @@ const MAX_FOLDERS: usize = 16;
 /// each with the name that messages call it by, in order of the names.
 pub fn read(input: &Path, deep: bool) -> Result<Vec<(String, Vec<u8>)>> {
     if input == Path::new("-") {
-        return Ok(vec![("<stdin>".to_owned(), read_all(std::io::stdin().lock(), "standard input")?)]);
+        return Ok(vec![(
+            "<stdin>".to_owned(),
+            read_all(std::io::stdin().lock(), "standard input")?,
+        )]);
     }
     let mut files = Vec::new();
     if input.is_dir() {
@@ -35,8 +38,13 @@ pub fn read(input: &Path, deep: bool) -> Result<Vec<(String, Vec<u8>)>> {
 fn read_all(reader: impl Read, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more than is allowed, so that the reader of manifests says what is wrong.
-    let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    reader.take(limit).read_to_end(&mut bytes).with_context(|| format!("reading {name}"))?;
+    let limit = u64::try_from(MAX_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    reader
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("reading {name}"))?;
     Ok(bytes)
 }
 
@@ -47,8 +55,12 @@ fn list(dir: &Path, deep: bool, depth: usize, files: &mut Vec<PathBuf>) -> Resul
     for entry in std::fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
         let entry = entry.with_context(|| format!("listing {}", dir.display()))?;
         let path = entry.path();
-        let kind = entry.file_type().with_context(|| format!("looking at {}", path.display()))?;
-        let manifest = path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
+        let kind = entry
+            .file_type()
+            .with_context(|| format!("looking at {}", path.display()))?;
+        let manifest = path
+            .extension()
+            .is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
         if kind.is_dir() {
             if deep {
                 list(&path, deep, depth + 1, files)?;

@@ -48,8 +48,13 @@ pub fn run(args: &KubeInjectArgs) -> Result<ExitCode> {
             for document in manifest.docs {
                 let (object, warnings) = hawser_inject::inject_workload(&document.value, &settings)
                     .unwrap_or_else(|| (document.value.clone(), Vec::new()));
-                warnings.iter().for_each(|warning| eprintln!("warning: {name}: {warning}"));
-                print!("---\n{}", serde_saphyr::to_string(&object).context("printing YAML")?);
+                warnings
+                    .iter()
+                    .for_each(|warning| eprintln!("warning: {name}: {warning}"));
+                print!(
+                    "---\n{}",
+                    serde_saphyr::to_string(&object).context("printing YAML")?
+                );
             }
         }
     }

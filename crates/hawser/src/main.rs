@@ -85,7 +85,14 @@ fn main() -> ExitCode {
         return code;
     }
     let cli = Cli::parse();
-    logging::init(if cli.log_json { Format::Json } else { Format::Text }, cli.command.log_filter());
+    logging::init(
+        if cli.log_json {
+            Format::Json
+        } else {
+            Format::Text
+        },
+        cli.command.log_filter(),
+    );
     hawser_base::tls::install();
     match run(cli.command) {
         Ok(code) => code,
@@ -123,6 +130,9 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 fn block_on<T>(role: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
     runtime.block_on(role)
 }

@@ -154,7 +154,18 @@ fn values_reach_their_places() {
     assert_eq!(container["image"], "hawser/control-plane:1.2.3");
     assert_eq!(
         container["args"],
-        json!(["--cluster-id", "cluster2", "--network", "network2", "--mesh-id", "mesh1", "--hub", "hawser", "--tag", "1.2.3"])
+        json!([
+            "--cluster-id",
+            "cluster2",
+            "--network",
+            "network2",
+            "--mesh-id",
+            "mesh1",
+            "--hub",
+            "hawser",
+            "--tag",
+            "1.2.3"
+        ])
     );
     let gateway = find(&all, "Deployment", "istio-ingressgateway");
     assert_eq!(

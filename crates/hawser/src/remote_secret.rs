@@ -44,12 +44,24 @@ pub async fn run(args: RemoteSecretArgs) -> Result<ExitCode> {
     let (namespace, account) = (args.namespace.as_str(), args.service_account.as_str());
     match client.get(&ACCOUNTS, Some(namespace), account).await {
         Ok(_) => {}
-        Err(Error::NotFound(_)) => bail!("there is no service account {namespace}/{account}; install the mesh there first, or name one with --service-account"),
-        Err(error) => return Err(error).with_context(|| format!("reading service account {namespace}/{account}")),
+        Err(Error::NotFound(_)) => bail!(
+            "there is no service account {namespace}/{account}; install the mesh there first, or name one with --service-account"
+        ),
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("reading service account {namespace}/{account}"));
+        }
     }
     let (token, ca) = token(&client, namespace, account).await?;
     let server = args.server.as_deref().unwrap_or(client.server()).to_owned();
-    print!("---\n{}", serde_saphyr::to_string(&secret(&args.name, namespace, &kubeconfig(&args.name, &server, &token, &ca)))?);
+    print!(
+        "---\n{}",
+        serde_saphyr::to_string(&secret(
+            &args.name,
+            namespace,
+            &kubeconfig(&args.name, &server, &token, &ca)
+        ))?
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -62,18 +74,32 @@ async fn token(client: &Client, namespace: &str, account: &str) -> Result<(Strin
     });
     match client.create(&SECRETS, &wanted).await {
         Ok(_) | Err(Error::AlreadyExists(_)) => {}
-        Err(error) => return Err(error).with_context(|| format!("creating secret {namespace}/{name}")),
+        Err(error) => {
+            return Err(error).with_context(|| format!("creating secret {namespace}/{name}"));
+        }
     }
     let begun = std::time::Instant::now();
     loop {
-        let found = client.get(&SECRETS, Some(namespace), &name).await.with_context(|| format!("reading secret {namespace}/{name}"))?;
-        let (token, ca) = (found["data"]["token"].as_str(), found["data"]["ca.crt"].as_str());
+        let found = client
+            .get(&SECRETS, Some(namespace), &name)
+            .await
+            .with_context(|| format!("reading secret {namespace}/{name}"))?;
+        let (token, ca) = (
+            found["data"]["token"].as_str(),
+            found["data"]["ca.crt"].as_str(),
+        );
         if let (Some(token), Some(ca)) = (token.filter(|t| !t.is_empty()), ca) {
             let token = STANDARD.decode(token).context("the token is not base64")?;
-            return Ok((String::from_utf8(token).context("the token is not text")?, ca.to_owned()));
+            return Ok((
+                String::from_utf8(token).context("the token is not text")?,
+                ca.to_owned(),
+            ));
         }
         if begun.elapsed() > PATIENCE {
-            bail!("secret {namespace}/{name} got no token within {} s", PATIENCE.as_secs());
+            bail!(
+                "secret {namespace}/{name} got no token within {} s",
+                PATIENCE.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -112,10 +138,18 @@ mod tests {
 
     #[test]
     fn it_is_what_control_planes_look_for() {
-        let made = secret("cluster2", "istio-system", &kubeconfig("cluster2", "https://192.0.2.1:6443", "T", "Q0E="));
+        let made = secret(
+            "cluster2",
+            "istio-system",
+            &kubeconfig("cluster2", "https://192.0.2.1:6443", "T", "Q0E="),
+        );
         assert_eq!(made["metadata"]["labels"]["istio/multiCluster"], "true");
-        let config: Value = serde_json::from_str(made["stringData"]["cluster2"].as_str().unwrap()).unwrap();
+        let config: Value =
+            serde_json::from_str(made["stringData"]["cluster2"].as_str().unwrap()).unwrap();
         assert_eq!(config["current-context"], "cluster2");
-        assert_eq!(config["clusters"][0]["cluster"]["server"], "https://192.0.2.1:6443");
+        assert_eq!(
+            config["clusters"][0]["cluster"]["server"],
+            "https://192.0.2.1:6443"
+        );
     }
 }

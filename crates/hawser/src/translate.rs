@@ -32,7 +32,11 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
     let Output::Json = args.output;
     let offline = args.mesh.read()?;
     let resources = &offline.resources;
-    let names: BTreeMap<Str, Arc<Resource>> = resources.names.iter().map(|r| (r.name.clone(), Arc::clone(r))).collect();
+    let names: BTreeMap<Str, Arc<Resource>> = resources
+        .names
+        .iter()
+        .map(|r| (r.name.clone(), Arc::clone(r)))
+        .collect();
     let output = json!({
         "cds": print(&resources.clusters)?,
         "eds": print(&resources.endpoints)?,
@@ -41,7 +45,11 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
         "nds": print(&names)?,
     });
     println!("{}", serde_json::to_string_pretty(&output)?);
-    Ok(if offline.clean { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if offline.clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }
 
 fn print(resources: &BTreeMap<Str, Arc<Resource>>) -> Result<Map<String, Value>> {

@@ -93,9 +93,15 @@ fn check(file: &str, bytes: &[u8], namespace: &str, found: &mut Vec<Located>) ->
     let manifest = manifest::read(file, bytes);
     for error in manifest.errors {
         let (position, message) = match &error {
-            manifest::ManifestError::Syntax { position, message, .. } => (Some(*position), message.clone()),
-            manifest::ManifestError::TooLarge { .. } => (None, format!("larger than {MAX_BYTES} bytes")),
-            manifest::ManifestError::NotUtf8 { offset, .. } => (None, format!("not UTF-8 (at byte {offset})")),
+            manifest::ManifestError::Syntax {
+                position, message, ..
+            } => (Some(*position), message.clone()),
+            manifest::ManifestError::TooLarge { .. } => {
+                (None, format!("larger than {MAX_BYTES} bytes"))
+            }
+            manifest::ManifestError::NotUtf8 { offset, .. } => {
+                (None, format!("not UTF-8 (at byte {offset})"))
+            }
         };
         found.push(plain(file, position, message));
     }
@@ -112,27 +118,44 @@ fn check_doc(doc: &Doc, namespace: &str, found: &mut Vec<Located>) -> bool {
     match &report.unknown {
         Some(ParseError::UnknownKind { api_version, .. }) if !is_ours(api_version) => return false,
         Some(unknown) => {
-            found.push(plain(doc.file(), Some(doc.position("kind")), unknown.to_string()));
+            found.push(plain(
+                doc.file(),
+                Some(doc.position("kind")),
+                unknown.to_string(),
+            ));
             return true;
         }
         None => {}
     }
     for path in &doc.duplicates {
-        let mut twice = plain(doc.file(), Some(doc.position(path)), format!("{path} stands twice in its mapping; the last one counts"));
+        let mut twice = plain(
+            doc.file(),
+            Some(doc.position(path)),
+            format!("{path} stands twice in its mapping; the last one counts"),
+        );
         twice.severity = Severity::Warning;
         found.push(twice);
     }
     if let Some(object) = &report.object {
-        report.findings.extend(hawser_control::envoy_patch::check(object));
+        report
+            .findings
+            .extend(hawser_control::envoy_patch::check(object));
     }
     let istio = doc.value["apiVersion"].as_str().is_some_and(is_ours);
-    found.extend(report.findings.into_iter().map(|finding| locate(doc, finding)));
+    found.extend(
+        report
+            .findings
+            .into_iter()
+            .map(|finding| locate(doc, finding)),
+    );
     istio
 }
 
 /// Whether an `apiVersion` is one that must be known here.
 pub(crate) fn is_ours(api_version: &str) -> bool {
-    api_version.split_once('/').is_some_and(|(group, _)| group.ends_with(".istio.io"))
+    api_version
+        .split_once('/')
+        .is_some_and(|(group, _)| group.ends_with(".istio.io"))
 }
 
 fn plain(file: &str, position: Option<Position>, message: String) -> Located {
@@ -164,15 +187,31 @@ fn locate(doc: &Doc, finding: Finding) -> Located {
 fn print_text(found: &[Located], checked: &BTreeMap<String, usize>) {
     for f in found {
         let position = f.position.map(|p| format!(":{p}")).unwrap_or_default();
-        let object = f.object.as_ref().map(|o| format!(" {o}:")).unwrap_or_default();
-        let field = if f.field.is_empty() { String::new() } else { format!(" {}:", f.field) };
-        println!("{}{position}: {} {}:{object}{field} {}", f.file, f.severity, f.code, f.message);
+        let object = f
+            .object
+            .as_ref()
+            .map(|o| format!(" {o}:"))
+            .unwrap_or_default();
+        let field = if f.field.is_empty() {
+            String::new()
+        } else {
+            format!(" {}:", f.field)
+        };
+        println!(
+            "{}{position}: {} {}:{object}{field} {}",
+            f.file, f.severity, f.code, f.message
+        );
         if !f.help.is_empty() {
             println!("  help: {}", f.help);
         }
     }
     for (file, objects) in checked {
-        let of = |severity| found.iter().filter(|f| f.file == *file && f.severity == severity).count();
+        let of = |severity| {
+            found
+                .iter()
+                .filter(|f| f.file == *file && f.severity == severity)
+                .count()
+        };
         let verdict = match (of(Severity::Error), of(Severity::Warning)) {
             (0, 0) => "valid".to_owned(),
             (0, warnings) => format!("valid, with {}", plural(warnings, "warning")),
@@ -183,7 +222,11 @@ fn print_text(found: &[Located], checked: &BTreeMap<String, usize>) {
 }
 
 fn plural(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
 }
 
 fn to_json(f: &Located) -> Value {
@@ -214,7 +257,9 @@ fn to_json(f: &Located) -> Value {
     }
     if f.code.starts_with("IST") {
         let code = f.code.to_ascii_lowercase();
-        out["documentationUrl"] = json!(format!("https://istio.io/latest/docs/reference/config/analysis/{code}/"));
+        out["documentationUrl"] = json!(format!(
+            "https://istio.io/latest/docs/reference/config/analysis/{code}/"
+        ));
     }
     out
 }

@@ -17,16 +17,33 @@ struct Exception {
 }
 
 fn exceptions(text: &str) -> Result<Vec<Exception>> {
-    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
     lines
         .map(|line| {
             let mut parts = line.splitn(3, '|').map(str::trim);
             let (field, effect, why) = (parts.next(), parts.next(), parts.next());
-            let (kind, path) = field.and_then(|f| f.split_once(' ')).with_context(|| format!("no kind and path: {line}"))?;
+            let (kind, path) = field
+                .and_then(|f| f.split_once(' '))
+                .with_context(|| format!("no kind and path: {line}"))?;
             let effect = effect.context("no effect")?.to_owned();
-            ensure!(["no effect", "partly", "refused"].contains(&effect.as_str()), "unknown effect: {line}");
-            let why = why.filter(|w| !w.is_empty()).with_context(|| format!("no reason: {line}"))?.to_owned();
-            Ok(Exception { kind: kind.to_owned(), path: path.to_owned(), effect, why, used: false })
+            ensure!(
+                ["no effect", "partly", "refused"].contains(&effect.as_str()),
+                "unknown effect: {line}"
+            );
+            let why = why
+                .filter(|w| !w.is_empty())
+                .with_context(|| format!("no reason: {line}"))?
+                .to_owned();
+            Ok(Exception {
+                kind: kind.to_owned(),
+                path: path.to_owned(),
+                effect,
+                why,
+                used: false,
+            })
         })
         .collect()
 }
@@ -59,7 +76,10 @@ fn render(exceptions: &mut [Exception]) -> Result<String> {
     let mut details = String::new();
     for (kind, fields) in &by_kind {
         // Two groups have a Gateway: exceptions call the kinds by their names in the code.
-        let (title, kind) = (format!("{} ({})", kind.info().name, kind.info().group), format!("{kind:?}"));
+        let (title, kind) = (
+            format!("{} ({})", kind.info().name, kind.info().group),
+            format!("{kind:?}"),
+        );
         let mut counts = [0; 4];
         writeln!(details, "\n## {title}\n\n| field | type | |\n|---|---|---|")?;
         for (path, shape) in fields {
@@ -71,14 +91,25 @@ fn render(exceptions: &mut [Exception]) -> Result<String> {
                 }
                 Some(exception) => {
                     exception.used = true;
-                    counts[["honoured", "partly", "no effect", "refused"].iter().position(|e| *e == exception.effect).context("effect")?] += 1;
+                    counts[["honoured", "partly", "no effect", "refused"]
+                        .iter()
+                        .position(|e| *e == exception.effect)
+                        .context("effect")?] += 1;
                     format!("**{}**: {}", exception.effect, exception.why)
                 }
             };
-            writeln!(details, "| `{path}` | {} | {effect} |", shape.replace('|', "\\|"))?;
+            writeln!(
+                details,
+                "| `{path}` | {} | {effect} |",
+                shape.replace('|', "\\|")
+            )?;
         }
         let [honoured, partly, none, refused] = counts;
-        writeln!(out, "| {title} | {} | {honoured} | {partly} | {none} | {refused} |", fields.len())?;
+        writeln!(
+            out,
+            "| {title} | {} | {honoured} | {partly} | {none} | {refused} |",
+            fields.len()
+        )?;
     }
     Ok(out + &details)
 }
@@ -86,15 +117,24 @@ fn render(exceptions: &mut [Exception]) -> Result<String> {
 #[test]
 fn the_table_of_fields_is_fresh() -> Result<()> {
     let docs = place::root().join("docs");
-    let mut exceptions = exceptions(&std::fs::read_to_string(docs.join("api-support.exceptions"))?)?;
+    let mut exceptions = exceptions(&std::fs::read_to_string(
+        docs.join("api-support.exceptions"),
+    )?)?;
     let text = render(&mut exceptions)?;
     for unused in exceptions.iter().filter(|e| !e.used) {
-        anyhow::bail!("docs/api-support.exceptions: {} {} is no field", unused.kind, unused.path);
+        anyhow::bail!(
+            "docs/api-support.exceptions: {} {} is no field",
+            unused.kind,
+            unused.path
+        );
     }
     let file = docs.join("api-support.md");
     if std::env::var("HAWSER_GOLDEN").is_ok_and(|v| v == "write") {
         std::fs::write(&file, &text)?;
     }
-    ensure!(std::fs::read_to_string(&file)? == text, "docs/api-support.md is stale: run `make golden`");
+    ensure!(
+        std::fs::read_to_string(&file)? == text,
+        "docs/api-support.md is stale: run `make golden`"
+    );
     Ok(())
 }

@@ -11,7 +11,8 @@ use futures::Stream as FutureStream;
 use hawser_model::Str;
 use hawser_proto::ads::service::aggregated_discovery_service_server::AggregatedDiscoveryService;
 use hawser_proto::ads::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DeltaResource, DiscoveryRequest, DiscoveryResponse, SharedAny,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DeltaResource, DiscoveryRequest,
+    DiscoveryResponse, SharedAny,
 };
 use hawser_proto::envoy::config::core::v3::Node;
 use hawser_translate::Resource;
@@ -56,7 +57,15 @@ impl Ads {
         metrics: Metrics,
         drain: CancellationToken,
     ) -> Self {
-        Self { views, authenticator, board, demands, metrics, drain, next_id: Arc::default() }
+        Self {
+            views,
+            authenticator,
+            board,
+            demands,
+            metrics,
+            drain,
+            next_id: Arc::default(),
+        }
     }
 
     async fn open<In: Incoming, Out: Outgoing>(
@@ -86,16 +95,25 @@ impl Ads {
         peer: &Peer,
         metadata: &MetadataMap,
     ) -> Result<(), Status> {
-        let Some(first) = inbound.message().await? else { return Ok(()) };
-        let node = first.node().ok_or_else(|| Status::invalid_argument("the first request must name its node"))?;
-        let mut proxy = hawser_translate::node::proxy(node).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let Some(first) = inbound.message().await? else {
+            return Ok(());
+        };
+        let node = first
+            .node()
+            .ok_or_else(|| Status::invalid_argument("the first request must name its node"))?;
+        let mut proxy = hawser_translate::node::proxy(node)
+            .map_err(|e| Status::invalid_argument(e.to_string()))?;
         if !peer.plaintext {
             let identity = self.authenticator.identify(peer, metadata).await?;
             may_act_for(&identity, &proxy)?;
             // From here on it is what was proven, not what the node says.
             proxy.identity = Some(identity);
         }
-        let mut session = Session::open(&self, Stream::new(Arc::new(proxy), In::VARIANT), peer.plaintext);
+        let mut session = Session::open(
+            &self,
+            Stream::new(Arc::new(proxy), In::VARIANT),
+            peer.plaintext,
+        );
         let drain = self.drain.clone();
         let mut view = self.wait_for_view().await?;
         let mut next = Some(first);
@@ -104,10 +122,8 @@ impl Ads {
                 Some(request) => session.request(request, &view)?,
                 None => session.view(&view),
             };
-            for push in pushes {
-                if out.send(Ok(Out::of(&push))).await.is_err() {
-                    return Ok(());
-                }
+            if !send(out, &pushes).await {
+                return Ok(());
             }
             session.publish();
             tokio::select! {
@@ -129,21 +145,29 @@ impl Ads {
                     view.scope = crate::source::Scope::all();
                 }
             }
-            if next.is_some() {
-                for push in session.view(&view) {
-                    if out.send(Ok(Out::of(&push))).await.is_err() {
-                        return Ok(());
-                    }
-                }
+            if next.is_some() && !send(out, &session.view(&view)).await {
+                return Ok(());
             }
         }
     }
 
     async fn wait_for_view(&mut self) -> Result<View, Status> {
         let ready = self.views.wait_for(Option::is_some).await;
-        let view = ready.map_err(|_| Status::unavailable("the control plane is stopping"))?.clone();
+        let view = ready
+            .map_err(|_| Status::unavailable("the control plane is stopping"))?
+            .clone();
         view.ok_or_else(|| Status::unavailable("nothing to serve yet"))
     }
+}
+
+/// Sends pushes, each in as many responses as it has parts; false once the proxy is gone.
+async fn send<Out: Outgoing>(out: &mpsc::Sender<Result<Out, Status>>, pushes: &[Push]) -> bool {
+    for response in pushes.iter().flat_map(Out::parts) {
+        if out.send(Ok(response)).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// A stream with its place on the board, its counters, and what it asks of credentials.
@@ -153,6 +177,8 @@ struct Session {
     /// Nobody knows who it is: no credentials.
     plaintext: bool,
     demands: mpsc::UnboundedSender<Demand>,
+    /// Pushes of which the proxy refused a part, by type: accepting the last part does not accept the whole.
+    refused: BTreeMap<Kind, String>,
     demanded: BTreeSet<Str>,
     place: Place,
     metrics: Metrics,
@@ -165,13 +191,18 @@ impl Session {
         let proxy = Arc::clone(stream.proxy());
         tracing::info!(proxy = &*proxy.id, "proxy connected");
         ads.metrics.connected.inc();
-        let status = StreamStatus { proxy, connected: SystemTime::now(), kinds: BTreeMap::new() };
+        let status = StreamStatus {
+            proxy,
+            connected: SystemTime::now(),
+            kinds: BTreeMap::new(),
+        };
         let id = ads.next_id.fetch_add(1, Ordering::Relaxed);
         Self {
             id,
             stream,
             plaintext,
             demands: ads.demands.clone(),
+            refused: BTreeMap::new(),
             demanded: BTreeSet::new(),
             place: ads.board.open(id, status),
             metrics: ads.metrics.clone(),
@@ -182,20 +213,35 @@ impl Session {
 
     fn request<In: Incoming>(&mut self, message: In, view: &View) -> Result<Vec<Push>, Status> {
         // A type that we do not serve (an agent may ask for several) is left unanswered, as Istio does.
-        let Some(kind) = Kind::of_url(message.type_url()) else { return Ok(Vec::new()) };
+        let Some(kind) = Kind::of_url(message.type_url()) else {
+            return Ok(Vec::new());
+        };
         if kind == Kind::Secret && self.plaintext {
-            tracing::warn!(proxy = &*self.stream.proxy().id, "credentials are given over TLS alone; the proxy asks without");
+            tracing::warn!(
+                proxy = &*self.stream.proxy().id,
+                "credentials are given over TLS alone; the proxy asks without"
+            );
             return Ok(Vec::new());
         }
-        let request = message.request();
+        let mut request = message.request();
+        if In::VARIANT == Variant::Delta {
+            self.join_parts(kind, &mut request);
+        }
         if request.subscribe.len() + request.unsubscribe.len() + request.initial.len() > MAX_NAMES {
-            return Err(Status::resource_exhausted(format!("more than {MAX_NAMES} names in one request")));
+            return Err(Status::resource_exhausted(format!(
+                "more than {MAX_NAMES} names in one request"
+            )));
         }
         match &request.error {
             Some(error) => {
                 self.metrics.rejects.get_or_create(&Metrics::of(kind)).inc();
                 let proxy = &*self.stream.proxy().id;
-                tracing::warn!(proxy, kind = kind.short(), error, "the proxy refused its configuration");
+                tracing::warn!(
+                    proxy,
+                    kind = kind.short(),
+                    error,
+                    "the proxy refused its configuration"
+                );
             }
             None if !request.nonce.is_empty() => {
                 if let Some(at) = self.sent_at.remove(&kind) {
@@ -216,15 +262,43 @@ impl Session {
     fn demand(&mut self) -> Result<(), Status> {
         let names = self.stream.names(Kind::Secret).cloned().unwrap_or_default();
         if names.len() > MAX_CREDENTIALS {
-            return Err(Status::resource_exhausted(format!("more than {MAX_CREDENTIALS} credentials")));
+            return Err(Status::resource_exhausted(format!(
+                "more than {MAX_CREDENTIALS} credentials"
+            )));
         }
-        if let Some(identity) = self.stream.proxy().identity.as_ref().filter(|_| names != self.demanded) {
+        if let Some(identity) = self
+            .stream
+            .proxy()
+            .identity
+            .as_ref()
+            .filter(|_| names != self.demanded)
+        {
             self.demanded.clone_from(&names);
             let account = (identity.namespace.clone(), identity.service_account.clone());
             // Without anybody to fetch them there are none.
-            let _ = self.demands.send(Demand::Wanted { stream: self.id, account, names });
+            let _ = self.demands.send(Demand::Wanted {
+                stream: self.id,
+                account,
+                names,
+            });
         }
         Ok(())
+    }
+
+    /// The machine knows pushes, not their parts: accepting an early part says nothing yet, refusing any part refuses the
+    /// push, and accepting the last one accepts it if no part was refused.
+    fn join_parts(&mut self, kind: Kind, request: &mut stream::Request) {
+        let (push, is_part) = match request.nonce.split_once(PART) {
+            Some((push, _)) => (push.to_owned(), true),
+            None => (request.nonce.clone(), false),
+        };
+        let was_refused = !push.is_empty() && self.refused.get(&kind) == Some(&push);
+        if request.error.is_some() {
+            self.refused.insert(kind, push.clone());
+            request.nonce = push;
+        } else if is_part || was_refused {
+            request.nonce.clear();
+        }
     }
 
     fn view(&mut self, view: &View) -> Vec<Push> {
@@ -238,7 +312,10 @@ impl Session {
             let label = Metrics::of(push.kind);
             let bytes: usize = push.resources.iter().map(|r| r.any.value.len()).sum();
             self.metrics.pushes.get_or_create(&label).inc();
-            self.metrics.sent_bytes.get_or_create(&label).inc_by(bytes as u64);
+            self.metrics
+                .sent_bytes
+                .get_or_create(&label)
+                .inc_by(bytes as u64);
             self.sent_at.insert(push.kind, Instant::now());
         }
     }
@@ -272,8 +349,15 @@ trait Incoming: Send + 'static {
     fn request(self) -> stream::Request;
 }
 
-trait Outgoing: Send + 'static {
-    fn of(push: &Push) -> Self;
+/// Between the nonce of a push and the number of a part of it; the last part has the nonce alone.
+const PART: char = '/';
+/// Resources of this many bytes together make one response. The transport keeps a buffer as large as the largest response
+/// for as long as a stream lives, so large responses cost memory for every proxy.
+const PART_BYTES: usize = 32 * 1024;
+
+trait Outgoing: Send + Sized + 'static {
+    /// A push as one or several responses.
+    fn parts(push: &Push) -> Vec<Self>;
 }
 
 fn names(list: Vec<String>) -> Vec<Str> {
@@ -312,7 +396,11 @@ impl Incoming for DeltaDiscoveryRequest {
             error: self.error_detail.map(|e| e.message),
             subscribe: names(self.resource_names_subscribe),
             unsubscribe: names(self.resource_names_unsubscribe),
-            initial: self.initial_resource_versions.into_iter().map(|(n, v)| (Str::from(n), v)).collect(),
+            initial: self
+                .initial_resource_versions
+                .into_iter()
+                .map(|(n, v)| (Str::from(n), v))
+                .collect(),
         }
     }
 }
@@ -334,30 +422,57 @@ fn shared(resource: &Arc<Resource>) -> SharedAny {
 }
 
 impl Outgoing for DiscoveryResponse {
-    fn of(push: &Push) -> Self {
-        Self {
+    /// The variant has no parts: a response replaces what was before.
+    fn parts(push: &Push) -> Vec<Self> {
+        vec![Self {
             version_info: push.sequence.to_string(),
             resources: push.resources.iter().map(shared).collect(),
             type_url: push.kind.url().to_owned(),
             nonce: push.nonce.clone(),
-        }
+        }]
     }
 }
 
+/// Resources in groups of about [`PART_BYTES`], at least one group.
+fn groups(resources: &[Arc<Resource>]) -> Vec<&[Arc<Resource>]> {
+    let mut out = Vec::new();
+    let (mut begin, mut bytes) = (0, 0);
+    for (i, resource) in resources.iter().enumerate() {
+        bytes += resource.any.value.len();
+        if bytes >= PART_BYTES && i + 1 < resources.len() {
+            out.push(&resources[begin..=i]);
+            (begin, bytes) = (i + 1, 0);
+        }
+    }
+    out.push(&resources[begin..]);
+    out
+}
+
 impl Outgoing for DeltaDiscoveryResponse {
-    fn of(push: &Push) -> Self {
+    fn parts(push: &Push) -> Vec<Self> {
         let resource = |r: &Arc<Resource>| DeltaResource {
             version: format!("{:x}", r.version),
             resource: Some(shared(r)),
             name: r.name.to_string(),
         };
-        Self {
+        let groups = groups(&push.resources);
+        let last = groups.len() - 1;
+        let part = |(i, group): (usize, &&[Arc<Resource>])| Self {
             system_version_info: push.sequence.to_string(),
-            resources: push.resources.iter().map(resource).collect(),
+            resources: group.iter().map(resource).collect(),
             type_url: push.kind.url().to_owned(),
-            nonce: push.nonce.clone(),
-            removed_resources: push.removed.iter().map(ToString::to_string).collect::<BTreeSet<_>>().into_iter().collect(),
-        }
+            nonce: if i == last {
+                push.nonce.clone()
+            } else {
+                format!("{}{PART}{i}", push.nonce)
+            },
+            removed_resources: if i == last {
+                push.removed.iter().map(ToString::to_string).collect()
+            } else {
+                Vec::new()
+            },
+        };
+        groups.iter().enumerate().map(part).collect()
     }
 }
 

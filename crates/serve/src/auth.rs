@@ -12,7 +12,11 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 #[async_trait::async_trait]
 pub trait TokenReviewer: Send + Sync {
     /// The `(namespace, service account)` that a token was given to. `cluster` is the caller's `clusterid` header.
-    async fn review(&self, token: &str, cluster: Option<&str>) -> Result<(String, String), ReviewError>;
+    async fn review(
+        &self,
+        token: &str,
+        cluster: Option<&str>,
+    ) -> Result<(String, String), ReviewError>;
 }
 
 /// Why a token was not accepted.
@@ -39,7 +43,9 @@ pub struct Peer {
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// Neither certificate nor token.
-    #[error("no credentials: a client certificate of the mesh or a service account token is needed")]
+    #[error(
+        "no credentials: a client certificate of the mesh or a service account token is needed"
+    )]
     Missing,
     /// A certificate without an identity of this mesh.
     #[error("the client certificate names no identity of trust domain {0}")]
@@ -48,7 +54,9 @@ pub enum AuthError {
     #[error(transparent)]
     Token(#[from] ReviewError),
     /// A proxy that says it is someone else.
-    #[error("{identity} may not act for a proxy of namespace {namespace}, service account {service_account}")]
+    #[error(
+        "{identity} may not act for a proxy of namespace {namespace}, service account {service_account}"
+    )]
     NotThatProxy {
         /// Who it is.
         identity: Identity,
@@ -80,18 +88,34 @@ pub struct Authenticator {
 impl Authenticator {
     /// Identities are of this trust domain.
     pub fn new(reviewer: Arc<dyn TokenReviewer>, trust_domain: Str) -> Self {
-        Self { reviewer, trust_domain }
+        Self {
+            reviewer,
+            trust_domain,
+        }
     }
 
     /// The caller's identity: by certificate if there is one, else by token.
-    pub async fn identify(&self, peer: &Peer, metadata: &MetadataMap) -> Result<Identity, AuthError> {
+    pub async fn identify(
+        &self,
+        peer: &Peer,
+        metadata: &MetadataMap,
+    ) -> Result<Identity, AuthError> {
         if !peer.uris.is_empty() {
-            let ours = peer.uris.iter().filter_map(|u| Identity::parse(u)).find(|i| i.trust_domain == self.trust_domain);
+            let ours = peer
+                .uris
+                .iter()
+                .filter_map(|u| Identity::parse(u))
+                .find(|i| i.trust_domain == self.trust_domain);
             return ours.ok_or_else(|| AuthError::ForeignCertificate(self.trust_domain.clone()));
         }
         let header = metadata.get("authorization").and_then(|v| v.to_str().ok());
-        let token = header.and_then(|h| h.strip_prefix("Bearer ").or_else(|| h.strip_prefix("bearer ")));
-        let token = token.filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES).ok_or(AuthError::Missing)?;
+        let token = header.and_then(|h| {
+            h.strip_prefix("Bearer ")
+                .or_else(|| h.strip_prefix("bearer "))
+        });
+        let token = token
+            .filter(|t| !t.is_empty() && t.len() <= MAX_TOKEN_BYTES)
+            .ok_or(AuthError::Missing)?;
         let cluster = metadata.get("clusterid").and_then(|v| v.to_str().ok());
         let (namespace, service_account) = self.reviewer.review(token, cluster).await?;
         Ok(Identity {
@@ -105,8 +129,14 @@ impl Authenticator {
 /// A proxy may only ask for the configuration of its own namespace and service account (CVE-2026-31838 is what happens
 /// without).
 pub fn may_act_for(identity: &Identity, proxy: &Proxy) -> Result<(), AuthError> {
-    let account = proxy.identity.as_ref().map(|i| i.service_account.clone()).unwrap_or_default();
-    if identity.namespace == proxy.namespace && (account.is_empty() || account == identity.service_account) {
+    let account = proxy
+        .identity
+        .as_ref()
+        .map(|i| i.service_account.clone())
+        .unwrap_or_default();
+    if identity.namespace == proxy.namespace
+        && (account.is_empty() || account == identity.service_account)
+    {
         return Ok(());
     }
     Err(AuthError::NotThatProxy {

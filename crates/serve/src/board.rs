@@ -66,7 +66,11 @@ impl Board {
     pub fn open(&self, id: u64, status: StreamStatus) -> Place {
         let (status, receiver) = watch::channel(status);
         let _ = self.events.send(Event::Opened(id, receiver));
-        Place { id, status, events: self.events.clone() }
+        Place {
+            id,
+            status,
+            events: self.events.clone(),
+        }
     }
 
     /// All streams, oldest first.

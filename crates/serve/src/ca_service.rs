@@ -22,19 +22,44 @@ pub struct CaService {
 
 impl CaService {
     /// Signs with whatever authority is current.
-    pub fn new(authority: watch::Receiver<Arc<Authority>>, authenticator: Authenticator, metrics: Metrics) -> Self {
-        Self { authority, authenticator, metrics }
+    pub fn new(
+        authority: watch::Receiver<Arc<Authority>>,
+        authenticator: Authenticator,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            authority,
+            authenticator,
+            metrics,
+        }
     }
 
-    async fn sign(&self, request: Request<IstioCertificateRequest>) -> Result<IstioCertificateResponse, Status> {
+    async fn sign(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<IstioCertificateResponse, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
-        let peer = peer.filter(|p| !p.plaintext).ok_or_else(|| Status::unauthenticated("certificates are given over TLS alone"))?;
-        let identity = self.authenticator.identify(&peer, request.metadata()).await?;
+        let peer = peer
+            .filter(|p| !p.plaintext)
+            .ok_or_else(|| Status::unauthenticated("certificates are given over TLS alone"))?;
+        let identity = self
+            .authenticator
+            .identify(&peer, request.metadata())
+            .await?;
         let message = request.into_inner();
-        let asked = u64::try_from(message.validity_duration).ok().filter(|s| *s > 0).map(Duration::from_secs);
+        let asked = u64::try_from(message.validity_duration)
+            .ok()
+            .filter(|s| *s > 0)
+            .map(Duration::from_secs);
         let authority = Arc::clone(&self.authority.borrow());
         let chain = authority
-            .sign(&message.csr, &identity, asked, time::OffsetDateTime::now_utc(), uuid::Uuid::new_v4().as_u128())
+            .sign(
+                &message.csr,
+                &identity,
+                asked,
+                time::OffsetDateTime::now_utc(),
+                uuid::Uuid::new_v4().as_u128(),
+            )
             .map_err(|e| match e {
                 hawser_ca::IssueError::Csr(_) => Status::invalid_argument(e.to_string()),
                 _ => Status::internal(e.to_string()),
@@ -52,7 +77,10 @@ impl IstioCertificateService for CaService {
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         let result = self.sign(request).await;
         let outcome = if result.is_ok() { "signed" } else { "refused" };
-        self.metrics.csrs.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.metrics
+            .csrs
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
         if let Err(status) = &result {
             tracing::warn!(reason = status.message(), "refused a certificate request");
         }

@@ -58,7 +58,13 @@ impl fmt::Debug for Contents {
 impl Contents {
     /// Of an object's data: `tls.crt`, `tls.key`, `ca.crt` or `cert`, `key`, `cacert`.
     pub fn of(data: &BTreeMap<String, Vec<u8>>) -> Self {
-        let first = |names: &[&str]| names.iter().find_map(|n| data.get(*n).filter(|v| !v.is_empty())).cloned().unwrap_or_default();
+        let first = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|n| data.get(*n).filter(|v| !v.is_empty()))
+                .cloned()
+                .unwrap_or_default()
+        };
         Self {
             certificate: first(&["tls.crt", "cert"]),
             key: first(&["tls.key", "key"]),
@@ -90,16 +96,31 @@ impl References {
                 let names = tls.credential_names.iter().map(|n| full(n));
                 // Only Gateways of the Gateway API name services, and lowering has left out what is not granted.
                 if !gateway.services.is_empty() {
-                    out.granted.extend(names.clone().map(|n| (gateway.meta.namespace.clone(), n)));
+                    out.granted
+                        .extend(names.clone().map(|n| (gateway.meta.namespace.clone(), n)));
                 }
                 out.named.extend(names);
-                out.roots.extend(Some(&tls.ca_credential_name).filter(|n| !n.is_empty()).map(|n| full(n)));
+                out.roots.extend(
+                    Some(&tls.ca_credential_name)
+                        .filter(|n| !n.is_empty())
+                        .map(|n| full(n)),
+                );
             }
         }
         for rule in snapshot.rules.iter() {
-            let policies = rule.policy.iter().chain(rule.subsets.iter().filter_map(|s| s.policy.as_ref()));
-            let tls = policies.flat_map(|p| p.tls.iter().chain(p.ports.values().filter_map(|port| port.tls.as_ref())));
-            out.named.extend(tls.filter(|t| !t.credential_name.is_empty()).map(|t| full(&t.credential_name)));
+            let policies = rule
+                .policy
+                .iter()
+                .chain(rule.subsets.iter().filter_map(|s| s.policy.as_ref()));
+            let tls = policies.flat_map(|p| {
+                p.tls
+                    .iter()
+                    .chain(p.ports.values().filter_map(|port| port.tls.as_ref()))
+            });
+            out.named.extend(
+                tls.filter(|t| !t.credential_name.is_empty())
+                    .map(|t| full(&t.credential_name)),
+            );
         }
         out.roots.retain(|n| !out.named.contains(n));
         out.named.extend(out.roots.iter().cloned());
@@ -110,21 +131,35 @@ impl References {
     pub fn places(&self, namespace: &str, name: &str) -> Vec<Key> {
         let base = name.strip_suffix(ROOTS).unwrap_or(name);
         // A name may end like that by itself.
-        let Some(named) = [base, name].into_iter().find(|n| self.named.contains(*n)) else { return Vec::new() };
-        let Some((scheme, path)) = named.split_once("://") else { return Vec::new() };
+        let Some(named) = [base, name].into_iter().find(|n| self.named.contains(*n)) else {
+            return Vec::new();
+        };
+        let Some((scheme, path)) = named.split_once("://") else {
+            return Vec::new();
+        };
         let (of, object) = match path.split_once('/') {
             Some((of, object)) => (of, object),
             None => (namespace, path),
         };
-        let granted = || self.granted.iter().any(|(to, what)| &**to == namespace && &**what == named);
+        let granted = || {
+            self.granted
+                .iter()
+                .any(|(to, what)| &**to == namespace && &**what == named)
+        };
         if of != namespace && !granted() {
             return Vec::new();
         }
-        let key = |name: &str| Key { config_map: scheme == "configmap", namespace: of.into(), name: name.into() };
+        let key = |name: &str| Key {
+            config_map: scheme == "configmap",
+            namespace: of.into(),
+            name: name.into(),
+        };
         match (scheme, name == named) {
             ("kubernetes" | "kubernetes-gateway" | "configmap", true) => vec![key(object)],
             // Roots may be kept beside the certificate, or in an object of their own.
-            ("kubernetes" | "kubernetes-gateway" | "configmap", false) => vec![key(&format!("{object}{ROOTS}")), key(object)],
+            ("kubernetes" | "kubernetes-gateway" | "configmap", false) => {
+                vec![key(&format!("{object}{ROOTS}")), key(object)]
+            }
             _ => Vec::new(),
         }
     }
@@ -151,18 +186,35 @@ pub struct Credentials {
 impl Credentials {
     /// What a proxy calls by this name, if it may have it and it is there. The proxy's identity must be a verified one.
     pub fn resource(&self, proxy: &Proxy, name: &Str) -> Option<Resource> {
-        let identity = proxy.identity.as_ref().filter(|_| proxy.kind == ProxyKind::Router)?;
-        if !self.readers.contains(&(identity.namespace.clone(), identity.service_account.clone())) {
+        let identity = proxy
+            .identity
+            .as_ref()
+            .filter(|_| proxy.kind == ProxyKind::Router)?;
+        if !self
+            .readers
+            .contains(&(identity.namespace.clone(), identity.service_account.clone()))
+        {
             return None;
         }
         let places = self.references.places(&identity.namespace, name);
-        let found = places.iter().filter_map(|key| Some((key, self.contents.get(key)?)));
+        let found = places
+            .iter()
+            .filter_map(|key| Some((key, self.contents.get(key)?)));
         let roots = name.ends_with(ROOTS) || self.references.roots.contains(name);
-        let content = found.filter_map(|(key, c)| wanted_of(key, c, roots)).next()?;
-        let any = any(&Secret { name: name.to_string(), r#type: Some(content) });
+        let content = found
+            .filter_map(|(key, c)| wanted_of(key, c, roots))
+            .next()?;
+        let any = any(&Secret {
+            name: name.to_string(),
+            r#type: Some(content),
+        });
         let mut hasher = DefaultHasher::new();
         hasher.write(&any.value);
-        Some(Resource { name: name.clone(), version: hasher.finish(), any: Arc::new(any) })
+        Some(Resource {
+            name: name.clone(),
+            version: hasher.finish(),
+            any: Arc::new(any),
+        })
     }
 }
 
@@ -171,15 +223,21 @@ fn wanted_of(key: &Key, contents: &Contents, roots: bool) -> Option<secret::Type
     // An object that holds nothing but roots is asked for them by its own name.
     match roots || key.config_map || !has_certificate {
         true if contents.roots.is_empty() => None,
-        true => Some(secret::Type::ValidationContext(CertificateValidationContext {
-            trusted_ca: inline(&contents.roots),
-            crl: Some(&contents.revoked).filter(|c| !c.is_empty()).and_then(|c| inline(c)),
-            ..Default::default()
-        })),
+        true => Some(secret::Type::ValidationContext(
+            CertificateValidationContext {
+                trusted_ca: inline(&contents.roots),
+                crl: Some(&contents.revoked)
+                    .filter(|c| !c.is_empty())
+                    .and_then(|c| inline(c)),
+                ..Default::default()
+            },
+        )),
         false => Some(secret::Type::TlsCertificate(TlsCertificate {
             certificate_chain: inline(&contents.certificate),
             private_key: inline(&contents.key),
-            ocsp_staple: Some(&contents.staple).filter(|s| !s.is_empty()).and_then(|s| inline(s)),
+            ocsp_staple: Some(&contents.staple)
+                .filter(|s| !s.is_empty())
+                .and_then(|s| inline(s)),
             ..Default::default()
         })),
     }
@@ -187,7 +245,10 @@ fn wanted_of(key: &Key, contents: &Contents, roots: bool) -> Option<secret::Type
 
 fn inline(bytes: &[u8]) -> Option<DataSource> {
     let specifier = Some(data_source::Specifier::InlineBytes(bytes.to_vec()));
-    Some(DataSource { specifier, ..DataSource::default() })
+    Some(DataSource {
+        specifier,
+        ..DataSource::default()
+    })
 }
 
 /// What a stream asks for, for whoever fetches it.
@@ -221,7 +282,9 @@ impl Source for Served {
     fn resources(&self, proxy: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Given {
         match (kind, names) {
             (Kind::Secret, Some(names)) => {
-                let found = names.iter().filter_map(|n| Some((n.clone(), Arc::new(self.credentials.resource(proxy, n)?))));
+                let found = names.iter().filter_map(|n| {
+                    Some((n.clone(), Arc::new(self.credentials.resource(proxy, n)?)))
+                });
                 Given::own(found.collect())
             }
             _ => self.translator.resources(proxy, kind, names),
@@ -236,25 +299,45 @@ mod tests {
     fn references(named: &[&str], granted: &[(&str, &str)]) -> References {
         References {
             named: named.iter().map(|n| Str::from(*n)).collect(),
-            roots: named.iter().filter(|n| n.ends_with("/both")).map(|n| Str::from(*n)).collect(),
-            granted: granted.iter().map(|(to, what)| (Str::from(*to), Str::from(*what))).collect(),
+            roots: named
+                .iter()
+                .filter(|n| n.ends_with("/both"))
+                .map(|n| Str::from(*n))
+                .collect(),
+            granted: granted
+                .iter()
+                .map(|(to, what)| (Str::from(*to), Str::from(*what)))
+                .collect(),
         }
     }
 
     fn check(references: &References, (namespace, name): (&str, &str), expected: &[&str]) {
         let places = references.places(namespace, name);
-        let shown: Vec<String> = places.iter().map(|k| format!("{}/{}", k.namespace, k.name)).collect();
+        let shown: Vec<String> = places
+            .iter()
+            .map(|k| format!("{}/{}", k.namespace, k.name))
+            .collect();
         assert_eq!(shown, expected, "{name} for {namespace}");
     }
 
     #[test]
     fn proxies_get_what_is_named_and_theirs() {
         let r = references(
-            &["kubernetes://web", "kubernetes://b/other", "kubernetes-gateway://b/granted", "file://x", "kubernetes://odd-cacert"],
+            &[
+                "kubernetes://web",
+                "kubernetes://b/other",
+                "kubernetes-gateway://b/granted",
+                "file://x",
+                "kubernetes://odd-cacert",
+            ],
             &[("a", "kubernetes-gateway://b/granted")],
         );
         check(&r, ("a", "kubernetes://web"), &["a/web"]);
-        check(&r, ("a", "kubernetes://web-cacert"), &["a/web-cacert", "a/web"]);
+        check(
+            &r,
+            ("a", "kubernetes://web-cacert"),
+            &["a/web-cacert", "a/web"],
+        );
         check(&r, ("a", "kubernetes://odd-cacert"), &["a/odd-cacert"]);
         check(&r, ("a", "kubernetes://unnamed"), &[]);
         check(&r, ("a", "kubernetes://b/other"), &[]);
@@ -266,31 +349,60 @@ mod tests {
 
     fn proxy(kind: &str, account: &str) -> Proxy {
         let text = |t: &str| hawser_proto::google::protobuf::Value {
-            kind: Some(hawser_proto::google::protobuf::value::Kind::StringValue(t.to_owned())),
+            kind: Some(hawser_proto::google::protobuf::value::Kind::StringValue(
+                t.to_owned(),
+            )),
         };
-        let fields = [("SERVICE_ACCOUNT".to_owned(), text(account)), ("NAMESPACE".to_owned(), text("a"))];
+        let fields = [
+            ("SERVICE_ACCOUNT".to_owned(), text(account)),
+            ("NAMESPACE".to_owned(), text("a")),
+        ];
         let node = hawser_proto::envoy::config::core::v3::Node {
             id: format!("{kind}~10.0.0.1~gateway.a~a.svc.cluster.local"),
-            metadata: Some(hawser_proto::google::protobuf::Struct { fields: fields.into() }),
+            metadata: Some(hawser_proto::google::protobuf::Struct {
+                fields: fields.into(),
+            }),
             ..Default::default()
         };
         let mut proxy = hawser_translate::node::proxy(&node).unwrap();
-        proxy.identity = hawser_model::Identity::parse(&format!("spiffe://cluster.local/ns/a/sa/{account}"));
+        proxy.identity =
+            hawser_model::Identity::parse(&format!("spiffe://cluster.local/ns/a/sa/{account}"));
         proxy
     }
 
     #[test]
     fn routers_that_may_read_secrets_get_certificates_and_roots() {
         let data = |pairs: &[(&str, &str)]| {
-            let data = pairs.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
+            let data = pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec()))
+                .collect();
             Arc::new(Contents::of(&data))
         };
-        let key = |name: &str| Key { config_map: false, namespace: "a".into(), name: name.into() };
+        let key = |name: &str| Key {
+            config_map: false,
+            namespace: "a".into(),
+            name: name.into(),
+        };
         let credentials = Credentials {
-            references: references(&["kubernetes://web", "kubernetes://roots", "kubernetes://late", "kubernetes://a/both"], &[]),
+            references: references(
+                &[
+                    "kubernetes://web",
+                    "kubernetes://roots",
+                    "kubernetes://late",
+                    "kubernetes://a/both",
+                ],
+                &[],
+            ),
             contents: [
-                (key("web"), data(&[("tls.crt", "C"), ("tls.key", "hunter2"), ("ca.crt", "R")])),
-                (key("both"), data(&[("tls.crt", "C"), ("tls.key", "hunter2"), ("ca.crt", "R")])),
+                (
+                    key("web"),
+                    data(&[("tls.crt", "C"), ("tls.key", "hunter2"), ("ca.crt", "R")]),
+                ),
+                (
+                    key("both"),
+                    data(&[("tls.crt", "C"), ("tls.key", "hunter2"), ("ca.crt", "R")]),
+                ),
                 (key("roots"), data(&[("cacert", "R")])),
             ]
             .into(),
@@ -304,12 +416,33 @@ mod tests {
             kinds.into_iter().find(|k| printed.get(*k).is_some())
         };
         assert_eq!(given(&router, "kubernetes://web"), Some("tls_certificate"));
-        assert_eq!(given(&router, "kubernetes://web-cacert"), Some("validation_context"));
-        assert_eq!(given(&router, "kubernetes://roots"), Some("validation_context"));
-        assert_eq!(given(&router, "kubernetes://a/both"), Some("validation_context"), "named as roots alone");
+        assert_eq!(
+            given(&router, "kubernetes://web-cacert"),
+            Some("validation_context")
+        );
+        assert_eq!(
+            given(&router, "kubernetes://roots"),
+            Some("validation_context")
+        );
+        assert_eq!(
+            given(&router, "kubernetes://a/both"),
+            Some("validation_context"),
+            "named as roots alone"
+        );
         assert_eq!(given(&router, "kubernetes://late"), None);
-        assert_eq!(given(&proxy("router", "other"), "kubernetes://web"), None, "an account that may not read Secrets");
-        assert_eq!(given(&proxy("sidecar", "gateway"), "kubernetes://web"), None, "a sidecar");
-        assert!(!format!("{credentials:?}").contains("104, 117"), "keys are never shown");
+        assert_eq!(
+            given(&proxy("router", "other"), "kubernetes://web"),
+            None,
+            "an account that may not read Secrets"
+        );
+        assert_eq!(
+            given(&proxy("sidecar", "gateway"), "kubernetes://web"),
+            None,
+            "a sidecar"
+        );
+        assert!(
+            !format!("{credentials:?}").contains("104, 117"),
+            "keys are never shown"
+        );
     }
 }

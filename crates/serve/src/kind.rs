@@ -23,8 +23,15 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in push order.
-    pub const ALL: [Self; 7] =
-        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Secret, Self::Extension, Self::NameTable];
+    pub const ALL: [Self; 7] = [
+        Self::Cluster,
+        Self::Endpoint,
+        Self::Listener,
+        Self::Route,
+        Self::Secret,
+        Self::Extension,
+        Self::NameTable,
+    ];
 
     /// By type URL.
     pub fn of_url(url: &str) -> Option<Self> {

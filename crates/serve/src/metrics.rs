@@ -53,15 +53,33 @@ impl Metrics {
         };
         registry.register("pilot_xds", "Proxies connected", metrics.connected.clone());
         registry.register("pilot_xds_pushes", "Responses sent", metrics.pushes.clone());
-        registry.register("pilot_total_xds_rejects", "Responses that a proxy refused", metrics.rejects.clone());
-        registry.register("hawser_xds_sent_bytes", "Bytes of resources sent", metrics.sent_bytes.clone());
-        registry.register("hawser_xds_ack_seconds", "From response to acceptance", metrics.ack_seconds.clone());
-        registry.register("citadel_server_csr_count", "Certificate requests", metrics.csrs.clone());
+        registry.register(
+            "pilot_total_xds_rejects",
+            "Responses that a proxy refused",
+            metrics.rejects.clone(),
+        );
+        registry.register(
+            "hawser_xds_sent_bytes",
+            "Bytes of resources sent",
+            metrics.sent_bytes.clone(),
+        );
+        registry.register(
+            "hawser_xds_ack_seconds",
+            "From response to acceptance",
+            metrics.ack_seconds.clone(),
+        );
+        registry.register(
+            "citadel_server_csr_count",
+            "Certificate requests",
+            metrics.csrs.clone(),
+        );
         metrics
     }
 
     /// The label of a type.
     pub fn of(kind: Kind) -> TypeLabel {
-        TypeLabel { r#type: kind.short() }
+        TypeLabel {
+            r#type: kind.short(),
+        }
     }
 }

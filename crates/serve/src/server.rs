@@ -48,15 +48,20 @@ pub enum TlsError {
 
 /// TLS for port 15012: our certificate, and client certificates of the mesh's roots, which are checked if given (a proxy
 /// that has none yet comes with a token).
-pub fn tls_config(chain_pem: &str, key_pem: &str, roots_pem: &str) -> Result<ServerConfig, TlsError> {
+pub fn tls_config(
+    chain_pem: &str,
+    key_pem: &str,
+    roots_pem: &str,
+) -> Result<ServerConfig, TlsError> {
     let provider = hawser_base::tls::provider();
     let mut roots = RootCertStore::empty();
     for root in hawser_base::tls::certificates(roots_pem.as_bytes())? {
         roots.add(root)?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
@@ -72,7 +77,10 @@ pub fn tls_config(chain_pem: &str, key_pem: &str, roots_pem: &str) -> Result<Ser
 pub async fn plaintext(listener: TcpListener, routes: Routes, drain: CancellationToken) {
     let connections = TaskTracker::new();
     while let Some(socket) = accept(&listener, &drain).await {
-        let peer = Peer { uris: Vec::new(), plaintext: true };
+        let peer = Peer {
+            uris: Vec::new(),
+            plaintext: true,
+        };
         connections.spawn(connection(socket, routes.clone(), peer, drain.clone()));
     }
     finish(connections).await;
@@ -92,8 +100,16 @@ pub async fn tls(
         connections.spawn(async move {
             match tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await {
                 Ok(Ok(stream)) => {
-                    let uris = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).map(uri_names);
-                    let peer = Peer { uris: uris.unwrap_or_default(), plaintext: false };
+                    let uris = stream
+                        .get_ref()
+                        .1
+                        .peer_certificates()
+                        .and_then(|c| c.first())
+                        .map(uri_names);
+                    let peer = Peer {
+                        uris: uris.unwrap_or_default(),
+                        plaintext: false,
+                    };
                     connection(stream, routes, peer, drain).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
@@ -106,8 +122,12 @@ pub async fn tls(
 
 /// The URI names of a certificate that TLS has verified.
 fn uri_names(certificate: &CertificateDer<'_>) -> Vec<Str> {
-    let Ok((_, parsed)) = x509_parser::certificate::X509Certificate::from_der(certificate) else { return Vec::new() };
-    let Ok(Some(names)) = parsed.subject_alternative_name() else { return Vec::new() };
+    let Ok((_, parsed)) = x509_parser::certificate::X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
     let uri = |n: &GeneralName<'_>| match n {
         GeneralName::URI(uri) => Some(Str::from(*uri)),
         _ => None,
@@ -115,7 +135,10 @@ fn uri_names(certificate: &CertificateDer<'_>) -> Vec<Str> {
     names.value.general_names.iter().filter_map(uri).collect()
 }
 
-async fn accept(listener: &TcpListener, drain: &CancellationToken) -> Option<tokio::net::TcpStream> {
+async fn accept(
+    listener: &TcpListener,
+    drain: &CancellationToken,
+) -> Option<tokio::net::TcpStream> {
     loop {
         tokio::select! {
             () = drain.cancelled() => return None,
@@ -174,7 +197,10 @@ fn log_end(ended: hyper::Result<()>) {
 
 async fn finish(connections: TaskTracker) {
     connections.close();
-    if tokio::time::timeout(Duration::from_secs(5), connections.wait()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(5), connections.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("connections were cut after five seconds of draining");
     }
 }

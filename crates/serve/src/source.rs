@@ -41,13 +41,21 @@ pub struct Scope {
 impl Scope {
     /// Everything may differ.
     pub fn all() -> Self {
-        Self { configuration: true, hosts: Arc::default(), names: true, credentials: true }
+        Self {
+            configuration: true,
+            hosts: Arc::default(),
+            names: true,
+            credentials: true,
+        }
     }
 }
 
 /// The host in a cluster's name: `outbound|9080|v1|HOST` or `outbound_.9080_.v1_.HOST`.
 pub fn host_of(cluster: &str) -> Option<&str> {
-    cluster.splitn(4, '|').nth(3).or_else(|| cluster.splitn(4, "_.").nth(3))
+    cluster
+        .splitn(4, '|')
+        .nth(3)
+        .or_else(|| cluster.splitn(4, "_.").nth(3))
 }
 
 impl Source for hawser_translate::Translator {

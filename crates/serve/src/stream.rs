@@ -97,7 +97,13 @@ struct Subscription {
 impl Stream {
     /// A stream of a proxy that has asked for nothing yet.
     pub fn new(proxy: Arc<Proxy>, variant: Variant) -> Self {
-        Self { proxy, variant, seen: 0, last_nonce: 0, kinds: BTreeMap::new() }
+        Self {
+            proxy,
+            variant,
+            seen: 0,
+            last_nonce: 0,
+            kinds: BTreeMap::new(),
+        }
     }
 
     /// Whose stream it is.
@@ -107,7 +113,10 @@ impl Stream {
 
     /// How the proxy stands with each type that it asked for.
     pub fn status(&self) -> BTreeMap<Kind, TypeStatus> {
-        self.kinds.iter().map(|(k, s)| (*k, s.status.clone())).collect()
+        self.kinds
+            .iter()
+            .map(|(k, s)| (*k, s.status.clone()))
+            .collect()
     }
 
     /// The names that it asks for of a type, where it does not ask for all.
@@ -142,7 +151,11 @@ impl Stream {
             self.push(kind, view, &added, true)
         } else if !added.is_empty() {
             self.push(kind, view, &added, false)
-        } else if self.kinds.get(&kind).is_some_and(|s| s.dirty && !s.outstanding) {
+        } else if self
+            .kinds
+            .get(&kind)
+            .is_some_and(|s| s.dirty && !s.outstanding)
+        {
             self.push(kind, view, &BTreeSet::new(), false)
         } else {
             Vec::new()
@@ -158,7 +171,9 @@ impl Stream {
         self.seen = view.sequence;
         let mut pushes = Vec::new();
         for kind in Kind::ALL {
-            let Some(sub) = self.kinds.get_mut(&kind) else { continue };
+            let Some(sub) = self.kinds.get_mut(&kind) else {
+                continue;
+            };
             let touched = !in_step || view.scope.configuration || sub.is_touched(kind, view);
             if sub.outstanding {
                 sub.dirty |= touched;
@@ -175,8 +190,12 @@ impl Stream {
     /// each of them, if only to say that there is no such thing.
     fn push(&mut self, kind: Kind, view: &View, added: &BTreeSet<Str>, answer: bool) -> Vec<Push> {
         let variant = self.variant;
-        let Some(sub) = self.kinds.get_mut(&kind) else { return Vec::new() };
-        let given = view.source.resources(&self.proxy, kind, (!sub.wildcard).then_some(&sub.names));
+        let Some(sub) = self.kinds.get_mut(&kind) else {
+            return Vec::new();
+        };
+        let given = view
+            .source
+            .resources(&self.proxy, kind, (!sub.wildcard).then_some(&sub.names));
         sub.dirty = false;
         let again = std::mem::take(&mut sub.again);
         let mut new = Vec::new();
@@ -185,7 +204,11 @@ impl Stream {
         for name in sub.in_question(&given, &again, added) {
             let had = sub.version(&name);
             match given.get(&name).filter(|_| sub.wants(&name)) {
-                Some(resource) if had != Some(resource.version) || again.contains(&name) || added.contains(&name) => {
+                Some(resource)
+                    if had != Some(resource.version)
+                        || again.contains(&name)
+                        || added.contains(&name) =>
+                {
                     count += usize::from(had.is_none());
                     new.push(Arc::clone(resource));
                 }
@@ -201,7 +224,8 @@ impl Stream {
         sub.status.n_resources = if added.is_empty() { count } else { sub.count() };
         let gone = !removed.is_empty();
         let full = variant == Variant::StateOfTheWorld && sub.wildcard;
-        let worth_sending = !new.is_empty() || (gone && (full || variant == Variant::Delta)) || answer;
+        let worth_sending =
+            !new.is_empty() || (gone && (full || variant == Variant::Delta)) || answer;
         if !worth_sending {
             if sub.status.rejected.is_none() && !sub.outstanding {
                 sub.status.acked = view.sequence;
@@ -213,18 +237,41 @@ impl Stream {
         sub.outstanding = true;
         sub.status.sent = view.sequence;
         sub.status.nonce_sent.clone_from(&nonce);
-        let replaced: Vec<Str> = if kind == Kind::Cluster { new.iter().map(|r| r.name.clone()).collect() } else { Vec::new() };
-        let resources = if full { given.all().into_values().collect() } else { new };
-        let removed = if variant == Variant::Delta { removed.into_iter().collect() } else { Vec::new() };
-        let mut pushes = vec![Push { kind, nonce, sequence: view.sequence, resources, removed }];
+        let replaced: Vec<Str> = if kind == Kind::Cluster {
+            new.iter().map(|r| r.name.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let resources = if full {
+            given.all().into_values().collect()
+        } else {
+            new
+        };
+        let removed = if variant == Variant::Delta {
+            removed.into_iter().collect()
+        } else {
+            Vec::new()
+        };
+        let mut pushes = vec![Push {
+            kind,
+            nonce,
+            sequence: view.sequence,
+            resources,
+            removed,
+        }];
         pushes.extend(self.warm(replaced, view));
         pushes
     }
 
     /// Envoy warms a replaced cluster until it gets its endpoints, and does not ask again for those it has asked for.
     fn warm(&mut self, replaced: Vec<Str>, view: &View) -> Vec<Push> {
-        let Some(endpoints) = self.kinds.get_mut(&Kind::Endpoint) else { return Vec::new() };
-        let wanted: Vec<Str> = replaced.into_iter().filter(|n| endpoints.names.contains(n)).collect();
+        let Some(endpoints) = self.kinds.get_mut(&Kind::Endpoint) else {
+            return Vec::new();
+        };
+        let wanted: Vec<Str> = replaced
+            .into_iter()
+            .filter(|n| endpoints.names.contains(n))
+            .collect();
         if wanted.is_empty() {
             return Vec::new();
         }
@@ -244,14 +291,36 @@ impl Subscription {
 
     /// The version of a resource that the proxy has.
     fn version(&self, name: &str) -> Option<u64> {
-        let shared = || self.wants(name).then(|| self.shared.get(name)).flatten().map(|r| r.version);
+        let shared = || {
+            self.wants(name)
+                .then(|| self.shared.get(name))
+                .flatten()
+                .map(|r| r.version)
+        };
         self.own.get(name).copied().or_else(shared)
     }
 
     /// Names that may differ between what the proxy has and what it is given: few, where what is shared is the same.
-    fn in_question(&self, given: &Given, again: &BTreeSet<Str>, added: &BTreeSet<Str>) -> BTreeSet<Str> {
-        let mut names: BTreeSet<Str> = given.shared.since(&self.shared).into_iter().filter(|n| self.wants(n)).collect();
-        names.extend(self.own.keys().chain(given.own.keys()).chain(again).chain(added).cloned());
+    fn in_question(
+        &self,
+        given: &Given,
+        again: &BTreeSet<Str>,
+        added: &BTreeSet<Str>,
+    ) -> BTreeSet<Str> {
+        let mut names: BTreeSet<Str> = given
+            .shared
+            .since(&self.shared)
+            .into_iter()
+            .filter(|n| self.wants(n))
+            .collect();
+        names.extend(
+            self.own
+                .keys()
+                .chain(given.own.keys())
+                .chain(again)
+                .chain(added)
+                .cloned(),
+        );
         names
     }
 
@@ -282,9 +351,17 @@ impl Subscription {
         let shared = if self.wildcard {
             self.shared.resources().len()
         } else {
-            self.names.iter().filter(|n| self.shared.get(n).is_some()).count()
+            self.names
+                .iter()
+                .filter(|n| self.shared.get(n).is_some())
+                .count()
         };
-        shared + self.own.keys().filter(|n| self.shared.get(n).is_none()).count()
+        shared
+            + self
+                .own
+                .keys()
+                .filter(|n| self.shared.get(n).is_none())
+                .count()
     }
 
     /// `seen` is the last view looked at: what came after the response that is answered, and did not touch this type, is
@@ -309,7 +386,11 @@ impl Subscription {
         if first {
             self.wildcard = kind.is_wildcard() && request.subscribe.is_empty();
             // Versions are numbers that we made; what is not one is of another server, and so is not what we have.
-            self.own = request.initial.iter().filter_map(|(n, v)| Some((n.clone(), u64::from_str_radix(v, 16).ok()?))).collect();
+            self.own = request
+                .initial
+                .iter()
+                .filter_map(|(n, v)| Some((n.clone(), u64::from_str_radix(v, 16).ok()?)))
+                .collect();
         }
         for name in &request.unsubscribe {
             if &**name == "*" {
@@ -342,7 +423,12 @@ impl Subscription {
 
     /// The state-of-the-world variant: names are replaced. Returns those that are new.
     fn set_names(&mut self, kind: Kind, request: &Request, first: bool) -> BTreeSet<Str> {
-        let names: BTreeSet<Str> = request.subscribe.iter().filter(|n| &***n != "*").cloned().collect();
+        let names: BTreeSet<Str> = request
+            .subscribe
+            .iter()
+            .filter(|n| &***n != "*")
+            .cloned()
+            .collect();
         let star = request.subscribe.iter().any(|n| &**n == "*");
         if first {
             self.wildcard = kind.is_wildcard() && names.is_empty();
@@ -361,7 +447,10 @@ impl Subscription {
 
     fn is_touched(&self, kind: Kind, view: &View) -> bool {
         match kind {
-            Kind::Endpoint => self.names.iter().any(|n| host_of(n).is_some_and(|h| view.scope.hosts.contains(h))),
+            Kind::Endpoint => self
+                .names
+                .iter()
+                .any(|n| host_of(n).is_some_and(|h| view.scope.hosts.contains(h))),
             Kind::NameTable => view.scope.names,
             Kind::Secret => view.scope.credentials,
             _ => false,

@@ -35,7 +35,11 @@ struct Line {
 
 /// The kind of an object, as the API server has it.
 fn resource(object: &Value) -> Resource {
-    let (group, version) = object["apiVersion"].as_str().unwrap().split_once('/').unwrap_or(("", "v1"));
+    let (group, version) = object["apiVersion"]
+        .as_str()
+        .unwrap()
+        .split_once('/')
+        .unwrap_or(("", "v1"));
     let kind = object["kind"].as_str().unwrap().to_owned();
     Resource {
         group: group.to_owned().into(),
@@ -48,7 +52,11 @@ fn resource(object: &Value) -> Resource {
 
 fn documents(text: &str) -> Vec<Value> {
     let manifest = hawser_api::manifest::read("test", text.as_bytes());
-    manifest.docs.into_iter().map(|document| document.value).collect()
+    manifest
+        .docs
+        .into_iter()
+        .map(|document| document.value)
+        .collect()
 }
 
 fn secret(ca: &Ca) -> Value {
@@ -115,7 +123,10 @@ async fn get(port: u16, ca: &Ca) -> Option<String> {
         .with_no_client_auth();
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect(HOST.try_into().ok()?, stream).await.ok()?;
+    let mut stream = connector
+        .connect(HOST.try_into().ok()?, stream)
+        .await
+        .ok()?;
     let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
@@ -126,7 +137,9 @@ async fn get(port: u16, ca: &Ca) -> Option<String> {
 
 /// What a plaintext stream answers first to a router that asks for a certificate and then for clusters.
 async fn first_answer_in_plaintext(address: SocketAddr) -> String {
-    let mut client = AggregatedDiscoveryServiceClient::connect(format!("http://{address}")).await.unwrap();
+    let mut client = AggregatedDiscoveryServiceClient::connect(format!("http://{address}"))
+        .await
+        .unwrap();
     let ask = |kind: &str, names: &[&str]| DiscoveryRequest {
         node: Some(Node {
             id: format!("router~127.0.0.1~gateway-1.{NAMESPACE}~{NAMESPACE}.svc.cluster.local"),
@@ -137,33 +150,54 @@ async fn first_answer_in_plaintext(address: SocketAddr) -> String {
         resource_names: names.iter().map(|n| (*n).to_owned()).collect(),
         ..DiscoveryRequest::default()
     };
-    let requests = [ask(type_url::SECRET, &["kubernetes://web-certificate"]), ask(type_url::CLUSTER, &[])];
+    let requests = [
+        ask(type_url::SECRET, &["kubernetes://web-certificate"]),
+        ask(type_url::CLUSTER, &[]),
+    ];
     let (sender, receiver) = tokio::sync::mpsc::channel(2);
     for request in requests {
         sender.send(request).await.unwrap();
     }
     let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let mut answers = client.stream_aggregated_resources(requests).await.unwrap().into_inner();
+    let mut answers = client
+        .stream_aggregated_resources(requests)
+        .await
+        .unwrap()
+        .into_inner();
     answers.message().await.unwrap().unwrap().type_url
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_shows_the_certificate_of_its_secret_and_each_new_one() {
     let directory = tempfile::tempdir().unwrap();
-    let api = Server::start(ApiConfig::new("test", directory.path().join("api"))).await.unwrap();
+    let api = Server::start(ApiConfig::new("test", directory.path().join("api")))
+        .await
+        .unwrap();
     let kubeconfig = directory.path().join("kubeconfig");
     std::fs::write(&kubeconfig, api.kubeconfig()).unwrap();
-    let client = Client::from_kubeconfig_file(&kubeconfig, None).await.unwrap();
+    let client = Client::from_kubeconfig_file(&kubeconfig, None)
+        .await
+        .unwrap();
     let https = free_port();
     let crds = ["gateways", "virtualservices"].map(|plural| {
         let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/crds");
         std::fs::read_to_string(format!("{place}/{plural}.networking.istio.io.yaml")).unwrap()
     });
     let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
-    for object in crds.iter().chain([&namespace, &objects(https)]).flat_map(|text| documents(text)) {
-        until("an object is stored", || async { client.create(&resource(&object), &object).await.is_ok() }).await;
+    for object in crds
+        .iter()
+        .chain([&namespace, &objects(https)])
+        .flat_map(|text| documents(text))
+    {
+        until("an object is stored", || async {
+            client.create(&resource(&object), &object).await.is_ok()
+        })
+        .await;
     }
-    let (first, second) = (Ca::new(time::Duration::hours(1)), Ca::new(time::Duration::hours(1)));
+    let (first, second) = (
+        Ca::new(time::Duration::hours(1)),
+        Ca::new(time::Duration::hours(1)),
+    );
     client.create(&SECRETS, &secret(&first)).await.unwrap();
 
     let (plaintext, secure, monitoring) = (free_port(), free_port(), free_port());
@@ -178,17 +212,28 @@ async fn a_gateway_shows_the_certificate_of_its_secret_and_each_new_one() {
     let control = tokio::spawn(hawser_control::run(control.control));
     until("the control plane is ready", || async {
         assert!(!control.is_finished(), "the control plane ended");
-        http(monitoring, "/ready").await.is_some_and(|(status, _)| status == 200)
+        http(monitoring, "/ready")
+            .await
+            .is_some_and(|(status, _)| status == 200)
     })
     .await;
 
     let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["istio-ca"]}});
-    let token = client.create_sub(&ACCOUNTS, (Some(NAMESPACE), "gateway"), "token", &token).await.unwrap();
+    let token = client
+        .create_sub(&ACCOUNTS, (Some(NAMESPACE), "gateway"), "token", &token)
+        .await
+        .unwrap();
     let distributed = || async {
-        let map = client.get(&CONFIG_MAPS, Some(NAMESPACE), "istio-ca-root-cert").await.ok()?;
+        let map = client
+            .get(&CONFIG_MAPS, Some(NAMESPACE), "istio-ca-root-cert")
+            .await
+            .ok()?;
         Some(map["data"]["root-cert.pem"].as_str()?.to_owned())
     };
-    until("the roots are distributed", || async { distributed().await.is_some() }).await;
+    until("the roots are distributed", || async {
+        distributed().await.is_some()
+    })
+    .await;
     let roots = distributed().await.unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));
     let mut config = support::config(directory.path(), address, &roots, true);
@@ -203,18 +248,41 @@ async fn a_gateway_shows_the_certificate_of_its_secret_and_each_new_one() {
     config.metadata = metadata.as_object().unwrap().clone();
     let agent = start_agent(config);
 
-    let answers = |ca| async move { get(https, ca).await.is_some_and(|a| a.starts_with("HTTP/1.1 200") && a.ends_with("ahoy")) };
-    until("HTTPS with the certificate of the Secret", || answers(&first)).await;
-    assert_eq!(get(https, &second).await, None, "another root is not trusted");
+    let answers = |ca| async move {
+        get(https, ca)
+            .await
+            .is_some_and(|a| a.starts_with("HTTP/1.1 200") && a.ends_with("ahoy"))
+    };
+    until("HTTPS with the certificate of the Secret", || {
+        answers(&first)
+    })
+    .await;
+    assert_eq!(
+        get(https, &second).await,
+        None,
+        "another root is not trusted"
+    );
 
     client.replace(&SECRETS, &secret(&second)).await.unwrap();
     until("HTTPS with the new certificate", || answers(&second)).await;
-    assert_eq!(get(https, &first).await, None, "the old certificate is not shown any more");
+    assert_eq!(
+        get(https, &first).await,
+        None,
+        "the old certificate is not shown any more"
+    );
 
     let plaintext = SocketAddr::from((Ipv4Addr::LOCALHOST, plaintext));
-    assert_eq!(first_answer_in_plaintext(plaintext).await, type_url::CLUSTER, "no certificate without TLS");
+    assert_eq!(
+        first_answer_in_plaintext(plaintext).await,
+        type_url::CLUSTER,
+        "no certificate without TLS"
+    );
 
     agent.stop.cancel();
-    tokio::time::timeout(crate::PATIENCE, agent.task).await.expect("the agent ends").unwrap().unwrap();
+    tokio::time::timeout(crate::PATIENCE, agent.task)
+        .await
+        .expect("the agent ends")
+        .unwrap()
+        .unwrap();
     control.abort();
 }

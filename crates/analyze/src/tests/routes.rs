@@ -133,7 +133,7 @@ spec: {{host: till, subsets: [{{name: s, labels: {labels}}}]}}"
     with_till(
         "pods of another service",
         &rule("{version: v7}"),
-        &["HWS0105 DestinationRule shop/d spec.subsets[0].labels"],
+        &["HWS0205 DestinationRule shop/d spec.subsets[0].labels"],
     );
 }
 

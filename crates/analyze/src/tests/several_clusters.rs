@@ -60,8 +60,8 @@ fn subsets() {
         "each has one",
         &[("east", &east), ("west", &west)],
         &[
-            "HWS0101 DestinationRule shop/till spec.subsets[0]",
-            "HWS0101 DestinationRule shop/till spec.subsets[1]",
+            "HWS0201 DestinationRule shop/till spec.subsets[0]",
+            "HWS0201 DestinationRule shop/till spec.subsets[1]",
         ],
     );
     let both = service(80) + &pod("v1") + &pod("v2");
@@ -74,7 +74,7 @@ fn subsets() {
     check_clusters(
         "one rule has less",
         &[("east", &(both.clone() + RULE)), ("west", &(both + &less))],
-        &["HWS0102 DestinationRule shop/till spec.subsets[1]"],
+        &["HWS0202 DestinationRule shop/till spec.subsets[1]"],
     );
 }
 
@@ -89,7 +89,7 @@ fn routes() {
     check_clusters(
         "served nowhere",
         &[("east", &(service(80) + ROUTE)), ("west", &other)],
-        &["HWS0103 VirtualService shop/till spec.http[0].route[0].destination.host"],
+        &["HWS0203 VirtualService shop/till spec.http[0].route[0].destination.host"],
     );
     check_clusters(
         "known nowhere",
@@ -125,7 +125,7 @@ spec: {{selector: {{app: eastwest}}, ports: [{{name: tls, port: 15443}}]}}
         "one without",
         &[("east", &east), ("west", &on("two"))],
         &[
-            "HWS0104 Namespace istio-system metadata.labels[topology.istio.io/network]",
+            "HWS0204 Namespace istio-system metadata.labels[topology.istio.io/network]",
             twice,
             twice,
         ],

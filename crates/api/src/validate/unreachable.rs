@@ -61,8 +61,9 @@ fn duplicates(c: &mut Check, key: &str, routes: &[Vec<String>]) {
         for (j, text) in matches.iter().enumerate() {
             if let Some(first) = seen.get(text.as_str()) {
                 repeated += 1;
-                let message =
-                    format!("no request reaches match {j} of route {i}: route {first} has the same");
+                let message = format!(
+                    "no request reaches match {j} of route {i}: route {first} has the same"
+                );
                 at(
                     c,
                     &format!("{key}[{i}].match[{j}]"),

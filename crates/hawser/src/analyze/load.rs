@@ -126,17 +126,26 @@ impl Inventory {
     }
 
     /// Takes in an object; gives its name if it has one.
-    fn add(&mut self, cluster: usize, value: Value, live: bool) -> Result<Option<ObjectRef>, ParseError> {
+    fn add(
+        &mut self,
+        cluster: usize,
+        value: Value,
+        live: bool,
+    ) -> Result<Option<ObjectRef>, ParseError> {
         let mut report = check_document(value, &self.namespace);
         if let Some(unknown) = report.unknown {
             return Err(unknown);
         }
         if let Some(object) = &report.object {
-            report.findings.extend(hawser_control::envoy_patch::check(object));
+            report
+                .findings
+                .extend(hawser_control::envoy_patch::check(object));
         }
         let name = report.object.as_ref().map(hawser_api::Resource::object_ref);
         let name = name.or_else(|| report.findings.first().map(|f| f.object.clone()));
-        let (Some(into), Some(of_live)) = (self.clusters.get_mut(cluster), self.live.get_mut(cluster)) else {
+        let (Some(into), Some(of_live)) =
+            (self.clusters.get_mut(cluster), self.live.get_mut(cluster))
+        else {
             return Ok(name);
         };
         if !live
@@ -194,7 +203,12 @@ impl Inventory {
     }
 
     /// Lists the objects of a cluster. Kinds that it does not have are left out.
-    pub async fn add_live(&mut self, name: &str, kubeconfig: &Path, context: Option<&str>) -> Result<()> {
+    pub async fn add_live(
+        &mut self,
+        name: &str,
+        kubeconfig: &Path,
+        context: Option<&str>,
+    ) -> Result<()> {
         let client = Client::from_kubeconfig_file(kubeconfig, context).await?;
         let cluster = self.cluster(name);
         for kind in KINDS.iter().copied() {
@@ -202,11 +216,17 @@ impl Inventory {
                 Ok(list) => list.items,
                 Err(hawser_kube::Error::NotFound(_)) => continue,
                 Err(hawser_kube::Error::Forbidden(why)) if kind == Kind::Secret => {
-                    eprintln!("hawser: cluster {name}: secrets of gateways are not looked at: {why}");
+                    eprintln!(
+                        "hawser: cluster {name}: secrets of gateways are not looked at: {why}"
+                    );
                     self.secrets_known = false;
                     continue;
                 }
-                Err(error) => return Err(error).with_context(|| format!("cluster {name}: listing {kind}s at {}", client.server())),
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!("cluster {name}: listing {kind}s at {}", client.server())
+                    });
+                }
             };
             for value in values {
                 // What is not understood is not there: the control plane does not read it either.
@@ -223,13 +243,23 @@ fn instead(unknown: &ParseError) -> String {
         return String::new();
     };
     let kinds: Vec<&str> = Kind::ALL.iter().map(|k| k.info().name).collect();
-    let near = hawser_api::message::nearest(kind, &kinds).and_then(|name| Kind::ALL.iter().find(|k| k.info().name == name));
-    near.map(|k| format!("did you mean {} of {}?", k.info().name, k.info().api_version())).unwrap_or_default()
+    let near = hawser_api::message::nearest(kind, &kinds)
+        .and_then(|name| Kind::ALL.iter().find(|k| k.info().name == name));
+    near.map(|k| {
+        format!(
+            "did you mean {} of {}?",
+            k.info().name,
+            k.info().api_version()
+        )
+    })
+    .unwrap_or_default()
 }
 
 fn unreadable(file: &str, error: &ManifestError) -> Message {
     let (position, message) = match error {
-        ManifestError::Syntax { position, message, .. } => (Some(*position), message.clone()),
+        ManifestError::Syntax {
+            position, message, ..
+        } => (Some(*position), message.clone()),
         ManifestError::TooLarge { .. } => (None, format!("larger than {MAX_BYTES} bytes")),
         ManifestError::NotUtf8 { offset, .. } => (None, format!("not UTF-8 (at byte {offset})")),
     };
@@ -270,7 +300,8 @@ fn resource(kind: Kind) -> Resource {
 /// Of Secrets not those of Helm and of service accounts: large, many, and never a gateway's.
 fn selection(kind: Kind) -> Selection {
     match kind {
-        Kind::Secret => Selection::all().fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"),
+        Kind::Secret => Selection::all()
+            .fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"),
         _ => Selection::all(),
     }
 }

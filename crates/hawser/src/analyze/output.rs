@@ -74,7 +74,11 @@ impl Message {
             code: finding.code,
             documentation: finding.documentation(),
             place: place(&finding.path),
-            also: finding.also.into_iter().map(|path| (path.clone(), place(&path))).collect(),
+            also: finding
+                .also
+                .into_iter()
+                .map(|path| (path.clone(), place(&path)))
+                .collect(),
             origin: finding.origin,
             field: finding.path,
             message: finding.message,
@@ -128,7 +132,10 @@ impl Message {
             if let Some(position) = place.position {
                 add("line", json!(position.line));
                 add("column", json!(position.column));
-                add("reference", json!(format!("{}:{}", place.file, position.line)));
+                add(
+                    "reference",
+                    json!(format!("{}:{}", place.file, position.line)),
+                );
             }
         }
         if !self.also.is_empty() {
@@ -144,12 +151,33 @@ impl Message {
     /// istioctl's line, with the column and the field, and the way out below.
     fn log(&self) -> String {
         let place = self.place.as_ref().map(Place::text);
-        let within = [Some(self.origin.clone()), place, self.cluster.clone().map(|c| format!("in {c}"))];
-        let within: Vec<String> = within.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-        let field = if self.field.is_empty() { String::new() } else { format!("{}: ", self.field) };
-        let mut out = format!("{} [{}] ({}) {field}{}\n", self.level(), self.code, within.join(" "), self.message);
+        let within = [
+            Some(self.origin.clone()),
+            place,
+            self.cluster.clone().map(|c| format!("in {c}")),
+        ];
+        let within: Vec<String> = within
+            .into_iter()
+            .flatten()
+            .filter(|part| !part.is_empty())
+            .collect();
+        let field = if self.field.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", self.field)
+        };
+        let mut out = format!(
+            "{} [{}] ({}) {field}{}\n",
+            self.level(),
+            self.code,
+            within.join(" "),
+            self.message
+        );
         for (field, place) in &self.also {
-            let place = place.as_ref().map(|p| format!(" ({})", p.text())).unwrap_or_default();
+            let place = place
+                .as_ref()
+                .map(|p| format!(" ({})", p.text()))
+                .unwrap_or_default();
             out.push_str(&format!("  also: {field}{place}\n"));
         }
         if !self.help.is_empty() {
@@ -165,7 +193,9 @@ pub fn print(messages: &[Message], output: Output, scope: &str) {
     match output {
         Output::Json => println!("{:#}", list()),
         Output::Yaml => print!("{}", hawser_api::yaml::to_string(&list())),
-        Output::Log if messages.is_empty() => println!("✔ No validation issues found when analyzing {scope}."),
+        Output::Log if messages.is_empty() => {
+            println!("✔ No validation issues found when analyzing {scope}.")
+        }
         Output::Log => messages.iter().for_each(|m| print!("{}", m.log())),
     }
 }

@@ -15,23 +15,40 @@ struct Table(BTreeMap<(Kind, &'static str), u64>);
 impl Source for Table {
     fn resources(&self, _: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Given {
         let wanted = |name: &str| names.is_none_or(|n| n.contains(name));
-        let of_kind = self.0.iter().filter(|((k, name), _)| *k == kind && wanted(name));
+        let of_kind = self
+            .0
+            .iter()
+            .filter(|((k, name), _)| *k == kind && wanted(name));
         let resources = of_kind.map(|((_, name), version)| {
-            let resource = Resource { name: (*name).into(), any: Arc::new(Any::default()), version: *version };
+            let resource = Resource {
+                name: (*name).into(),
+                any: Arc::new(Any::default()),
+                version: *version,
+            };
             (resource.name.clone(), Arc::new(resource))
         });
         // Whether a proxy shares what it is given makes no difference to what it is sent.
-        Given { shared: Selection::after(None, resources.clone().step_by(2).collect()), own: resources.skip(1).step_by(2).collect() }
+        Given {
+            shared: Selection::after(None, resources.clone().step_by(2).collect()),
+            own: resources.skip(1).step_by(2).collect(),
+        }
     }
 }
 
 fn view(sequence: u64, scope: Scope, table: &[(Kind, &'static str, u64)]) -> View {
     let table = table.iter().map(|(k, n, v)| ((*k, *n), *v)).collect();
-    View { source: Arc::new(Table(table)), sequence, scope }
+    View {
+        source: Arc::new(Table(table)),
+        sequence,
+        scope,
+    }
 }
 
 fn endpoints_of(host: &str) -> Scope {
-    Scope { hosts: Arc::new([Hostname::parse(host).unwrap()].into()), ..Scope::default() }
+    Scope {
+        hosts: Arc::new([Hostname::parse(host).unwrap()].into()),
+        ..Scope::default()
+    }
 }
 
 fn stream(variant: Variant) -> Stream {
@@ -40,19 +57,32 @@ fn stream(variant: Variant) -> Stream {
         metadata: Some(Struct::default()),
         ..Default::default()
     };
-    Stream::new(Arc::new(hawser_translate::node::proxy(&node).unwrap()), variant)
+    Stream::new(
+        Arc::new(hawser_translate::node::proxy(&node).unwrap()),
+        variant,
+    )
 }
 
 fn ask(names: &[&str]) -> Request {
-    Request { subscribe: names.iter().map(|n| Str::from(*n)).collect(), ..Request::default() }
+    Request {
+        subscribe: names.iter().map(|n| Str::from(*n)).collect(),
+        ..Request::default()
+    }
 }
 
 fn ack(nonce: &str, names: &[&str]) -> Request {
-    Request { nonce: nonce.to_owned(), ..ask(names) }
+    Request {
+        nonce: nonce.to_owned(),
+        ..ask(names)
+    }
 }
 
 fn nack(nonce: &str) -> Request {
-    Request { nonce: nonce.to_owned(), error: Some("no".to_owned()), ..Request::default() }
+    Request {
+        nonce: nonce.to_owned(),
+        error: Some("no".to_owned()),
+        ..Request::default()
+    }
 }
 
 /// `cds#1 a b -c`: type, nonce, resources, removed.
@@ -60,7 +90,12 @@ fn shown(pushes: &[Push]) -> String {
     let one = |p: &Push| {
         let new = p.resources.iter().map(|r| format!(" {}", r.name));
         let gone = p.removed.iter().map(|n| format!(" -{n}"));
-        format!("{}#{}{}", p.kind.short(), p.nonce, new.chain(gone).collect::<String>())
+        format!(
+            "{}#{}{}",
+            p.kind.short(),
+            p.nonce,
+            new.chain(gone).collect::<String>()
+        )
     };
     pushes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -73,15 +108,29 @@ fn delta_sends_what_changed_and_names_what_is_gone() {
     use Kind::{Cluster, Listener};
     let mut s = stream(Variant::Delta);
     let v1 = view(1, Scope::all(), &[(Cluster, A, 1), (Cluster, B, 1)]);
-    assert_eq!(shown(&s.request(Cluster, ask(&[]), &v1)), format!("cds#1 {A} {B}"));
-    assert_eq!(shown(&s.request(Listener, ask(&[]), &v1)), "lds#2", "an empty answer is an answer");
+    assert_eq!(
+        shown(&s.request(Cluster, ask(&[]), &v1)),
+        format!("cds#1 {A} {B}")
+    );
+    assert_eq!(
+        shown(&s.request(Listener, ask(&[]), &v1)),
+        "lds#2",
+        "an empty answer is an answer"
+    );
     assert_eq!(shown(&s.request(Cluster, ack("1", &[]), &v1)), "");
     assert_eq!(shown(&s.request(Listener, ack("2", &[]), &v1)), "");
     let v2 = view(2, Scope::all(), &[(Cluster, A, 2)]);
     assert_eq!(shown(&s.view(&v2)), format!("cds#3 {A} -{B}"));
     let status = s.status();
-    assert_eq!((status[&Cluster].sent, status[&Cluster].acked), (2, 1), "on its way");
-    assert_eq!(status[&Listener].acked, 2, "left untouched counts as acknowledged");
+    assert_eq!(
+        (status[&Cluster].sent, status[&Cluster].acked),
+        (2, 1),
+        "on its way"
+    );
+    assert_eq!(
+        status[&Listener].acked, 2,
+        "left untouched counts as acknowledged"
+    );
     assert_eq!(shown(&s.request(Cluster, ack("3", &[]), &v2)), "");
     assert_eq!(s.status()[&Cluster].acked, 2);
 }
@@ -92,10 +141,17 @@ fn changes_wait_for_the_answer_and_are_merged() {
     let mut s = stream(Variant::Delta);
     let v1 = view(1, Scope::all(), &[(Cluster, A, 1)]);
     s.request(Cluster, ask(&[]), &v1);
-    assert_eq!(shown(&s.view(&view(2, Scope::all(), &[(Cluster, A, 2)]))), "", "the first is not answered yet");
+    assert_eq!(
+        shown(&s.view(&view(2, Scope::all(), &[(Cluster, A, 2)]))),
+        "",
+        "the first is not answered yet"
+    );
     let v3 = view(3, Scope::all(), &[(Cluster, A, 3)]);
     assert_eq!(shown(&s.view(&v3)), "");
-    assert_eq!(shown(&s.request(Cluster, ack("1", &[]), &v3)), format!("cds#2 {A}"));
+    assert_eq!(
+        shown(&s.request(Cluster, ack("1", &[]), &v3)),
+        format!("cds#2 {A}")
+    );
 }
 
 #[test]
@@ -105,17 +161,40 @@ fn a_change_of_endpoints_concerns_those_who_asked_for_them() {
     let again: [(Variant, &[&str]); 2] = [(Variant::Delta, &[]), (Variant::StateOfTheWorld, &[A])];
     for (variant, still) in again {
         let mut s = stream(variant);
-        let v1 = view(1, Scope::all(), &[(Cluster, A, 1), (Endpoint, A, 1), (Endpoint, B, 1)]);
+        let v1 = view(
+            1,
+            Scope::all(),
+            &[(Cluster, A, 1), (Endpoint, A, 1), (Endpoint, B, 1)],
+        );
         s.request(Cluster, ask(&[]), &v1);
         s.request(Cluster, ack("1", &[]), &v1);
-        assert_eq!(shown(&s.request(Endpoint, ask(&[A]), &v1)), format!("eds#2 {A}"));
+        assert_eq!(
+            shown(&s.request(Endpoint, ask(&[A]), &v1)),
+            format!("eds#2 {A}")
+        );
         s.request(Endpoint, ack("2", still), &v1);
-        let other = view(2, endpoints_of("b.b"), &[(Endpoint, A, 9), (Endpoint, B, 2)]);
-        assert_eq!(shown(&s.view(&other)), "", "{variant:?}: not asked for b, so nothing was even looked at");
+        let other = view(
+            2,
+            endpoints_of("b.b"),
+            &[(Endpoint, A, 9), (Endpoint, B, 2)],
+        );
+        assert_eq!(
+            shown(&s.view(&other)),
+            "",
+            "{variant:?}: not asked for b, so nothing was even looked at"
+        );
         assert_eq!(s.status()[&Endpoint].acked, 2);
-        let own = view(3, endpoints_of("a.b"), &[(Endpoint, A, 3), (Endpoint, B, 2)]);
+        let own = view(
+            3,
+            endpoints_of("a.b"),
+            &[(Endpoint, A, 3), (Endpoint, B, 2)],
+        );
         assert_eq!(shown(&s.view(&own)), format!("eds#3 {A}"), "{variant:?}");
-        assert_eq!(s.status()[&Cluster].acked, 3, "{variant:?}: clusters are untouched");
+        assert_eq!(
+            s.status()[&Cluster].acked,
+            3,
+            "{variant:?}: clusters are untouched"
+        );
     }
 }
 
@@ -151,27 +230,76 @@ fn a_refusal_is_remembered_and_not_repeated() {
     s.request(Listener, ask(&[]), &v1);
     assert_eq!(shown(&s.request(Listener, nack("1"), &v1)), "");
     let status = s.status();
-    assert_eq!((status[&Listener].rejected.as_deref(), status[&Listener].n_rejected, status[&Listener].acked), (Some("no"), 1, 0));
-    assert_eq!(shown(&s.view(&view(2, Scope::all(), &[(Listener, "l", 1)]))), "", "the same again would be refused again");
-    assert_eq!(s.status()[&Listener].acked, 0, "and does not count as acknowledged");
+    assert_eq!(
+        (
+            status[&Listener].rejected.as_deref(),
+            status[&Listener].n_rejected,
+            status[&Listener].acked
+        ),
+        (Some("no"), 1, 0)
+    );
+    assert_eq!(
+        shown(&s.view(&view(2, Scope::all(), &[(Listener, "l", 1)]))),
+        "",
+        "the same again would be refused again"
+    );
+    assert_eq!(
+        s.status()[&Listener].acked,
+        0,
+        "and does not count as acknowledged"
+    );
     let v3 = view(3, Scope::all(), &[(Listener, "l", 3)]);
     assert_eq!(shown(&s.view(&v3)), "lds#2 l");
     s.request(Listener, ack("2", &[]), &v3);
-    assert_eq!((s.status()[&Listener].rejected.clone(), s.status()[&Listener].acked), (None, 3));
+    assert_eq!(
+        (
+            s.status()[&Listener].rejected.clone(),
+            s.status()[&Listener].acked
+        ),
+        (None, 3)
+    );
 }
 
 #[test]
 fn state_of_the_world_sends_all_clusters_but_only_new_routes() {
     use Kind::{Cluster, Route};
     let mut s = stream(Variant::StateOfTheWorld);
-    let v1 = view(1, Scope::all(), &[(Cluster, A, 1), (Cluster, B, 1), (Route, "80", 1), (Route, "90", 1)]);
-    assert_eq!(shown(&s.request(Cluster, ask(&[]), &v1)), format!("cds#1 {A} {B}"));
+    let v1 = view(
+        1,
+        Scope::all(),
+        &[
+            (Cluster, A, 1),
+            (Cluster, B, 1),
+            (Route, "80", 1),
+            (Route, "90", 1),
+        ],
+    );
+    assert_eq!(
+        shown(&s.request(Cluster, ask(&[]), &v1)),
+        format!("cds#1 {A} {B}")
+    );
     s.request(Cluster, ack("1", &[]), &v1);
     assert_eq!(shown(&s.request(Route, ask(&["80"]), &v1)), "rds#2 80");
-    assert_eq!(shown(&s.request(Route, ack("2", &["80", "90"]), &v1)), "rds#3 90");
-    assert_eq!(shown(&s.request(Route, ack("2", &["80"]), &v1)), "", "an old nonce says nothing");
+    assert_eq!(
+        shown(&s.request(Route, ack("2", &["80", "90"]), &v1)),
+        "rds#3 90"
+    );
+    assert_eq!(
+        shown(&s.request(Route, ack("2", &["80"]), &v1)),
+        "",
+        "an old nonce says nothing"
+    );
     s.request(Route, ack("3", &["80", "90"]), &v1);
-    let v2 = view(2, Scope::all(), &[(Cluster, A, 2), (Cluster, B, 1), (Route, "80", 2), (Route, "90", 1)]);
+    let v2 = view(
+        2,
+        Scope::all(),
+        &[
+            (Cluster, A, 2),
+            (Cluster, B, 1),
+            (Route, "80", 2),
+            (Route, "90", 1),
+        ],
+    );
     assert_eq!(shown(&s.view(&v2)), format!("cds#4 {A} {B}, rds#5 80"));
 }
 
@@ -180,16 +308,30 @@ fn a_reconnecting_delta_proxy_gets_only_what_it_lacks() {
     use Kind::Cluster;
     let mut s = stream(Variant::Delta);
     let v1 = view(1, Scope::all(), &[(Cluster, A, 10), (Cluster, B, 11)]);
-    let initial = [(A.into(), format!("{:x}", 10)), (B.into(), "1".to_owned()), ("gone".into(), "2".to_owned())].into();
-    let request = Request { initial, ..Request::default() };
-    assert_eq!(shown(&s.request(Cluster, request, &v1)), format!("cds#1 {B} -gone"));
+    let initial = [
+        (A.into(), format!("{:x}", 10)),
+        (B.into(), "1".to_owned()),
+        ("gone".into(), "2".to_owned()),
+    ]
+    .into();
+    let request = Request {
+        initial,
+        ..Request::default()
+    };
+    assert_eq!(
+        shown(&s.request(Cluster, request, &v1)),
+        format!("cds#1 {B} -gone")
+    );
 }
 
 #[test]
 fn what_does_not_exist_is_said_to_a_delta_proxy() {
     let mut s = stream(Variant::Delta);
     let v1 = view(1, Scope::all(), &[]);
-    assert_eq!(shown(&s.request(Kind::Route, ask(&["80"]), &v1)), "rds#1 -80");
+    assert_eq!(
+        shown(&s.request(Kind::Route, ask(&["80"]), &v1)),
+        "rds#1 -80"
+    );
     s.request(Kind::Route, ack("1", &[]), &v1);
     let v2 = view(2, Scope::all(), &[(Kind::Route, "80", 1)]);
     assert_eq!(shown(&s.view(&v2)), "rds#2 80", "and given once it does");
