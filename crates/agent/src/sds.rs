@@ -273,6 +273,7 @@ fn in_file(file: &str) -> Option<DataSource> {
 fn folder(file: &str) -> Option<WatchedDirectory> {
     Some(WatchedDirectory {
         path: Path::new(file).parent()?.to_str()?.to_owned(),
+        ..WatchedDirectory::default()
     })
 }
 
