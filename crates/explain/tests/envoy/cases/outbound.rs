@@ -372,4 +372,45 @@ spec:
         GET http://reviews:9080/d/two  => 10.1.0.11:9080|10.1.0.12:9080|10.1.0.13:9080
         GET http://reviews:9080/       => 10.1.0.11:9080|10.1.0.12:9080|10.1.0.13:9080
     "),
+    case(
+        "tls_begun_by_the_sidecar",
+        Client,
+        "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: shop, namespace: default}
+spec:
+  hosts: [shop.example]
+  addresses: [198.51.100.20]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 443}]
+  endpoints: [{address: 203.0.113.5}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: shop, namespace: default}
+spec: {host: shop.example, trafficPolicy: {tls: {mode: SIMPLE, sni: shop.example}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: liar, namespace: default}
+spec:
+  hosts: [liar.example]
+  addresses: [198.51.100.21]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 443}]
+  endpoints: [{address: 203.0.113.6}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: liar, namespace: default}
+spec: {host: liar.example, trafficPolicy: {tls: {mode: SIMPLE, sni: other.example, subjectAltNames: [liar.example]}}}
+",
+        r#"
+        GET http://shop.example/  @to=198.51.100.20:80  @sees="sni":"shop.example"  @sees="client_certificate":false  => 203.0.113.5:443
+        GET http://liar.example/  @to=198.51.100.21:80  @envoy  => 503
+    "#,
+    ),
 ];
