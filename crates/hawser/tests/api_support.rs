@@ -121,13 +121,15 @@ fn the_table_of_fields_is_fresh() -> Result<()> {
         docs.join("api-support.exceptions"),
     )?)?;
     let text = render(&mut exceptions)?;
-    for unused in exceptions.iter().filter(|e| !e.used) {
-        anyhow::bail!(
-            "docs/api-support.exceptions: {} {} is no field",
-            unused.kind,
-            unused.path
-        );
-    }
+    let unused: Vec<String> = exceptions
+        .iter()
+        .filter(|e| !e.used)
+        .map(|e| format!("{} {}", e.kind, e.path))
+        .collect();
+    ensure!(
+        unused.is_empty(),
+        "docs/api-support.exceptions names no fields: {unused:?}"
+    );
     let file = docs.join("api-support.md");
     if std::env::var("HAWSER_GOLDEN").is_ok_and(|v| v == "write") {
         std::fs::write(&file, &text)?;
