@@ -267,13 +267,17 @@ fn handshake(lab: &Lab, flags: &str) -> Result<String> {
     lab.sh("cluster1", PRODUCTPAGE, &script)
 }
 
+/// The server ends the handshake: with an alert, or with the connection closed before the alert is read.
+fn is_refusal(said: &str) -> bool {
+    ["alert", "unexpected eof", "errno"]
+        .iter()
+        .any(|w| said.contains(w))
+}
+
 fn without_certificate(lab: &mut Lab) -> Result<()> {
     let said = handshake(lab, "")?;
     ensure!(!said.contains("reviewer"), "it got an answer:\n{said}");
-    ensure!(
-        said.contains("alert") || said.contains("errno"),
-        "no refusal seen:\n{said}"
-    );
+    ensure!(is_refusal(&said), "no refusal seen:\n{said}");
     Ok(())
 }
 
@@ -294,10 +298,7 @@ fn foreign_certificate(lab: &mut Lab) -> Result<()> {
         &format!("-cert {} -key {}", cert.display(), key.display()),
     )?;
     ensure!(!said.contains("reviewer"), "it got an answer:\n{said}");
-    ensure!(
-        said.contains("unknown ca") || said.contains("alert"),
-        "no refusal seen:\n{said}"
-    );
+    ensure!(is_refusal(&said), "no refusal seen:\n{said}");
     Ok(())
 }
 

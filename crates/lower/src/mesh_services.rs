@@ -62,7 +62,7 @@ pub fn lower(
     if dirty.topics.contains(&Topic::Endpoints) {
         stale.extend(known.catalogue.keys().cloned());
     }
-    stale.extend(chosen(dirty, &known.catalogue));
+    stale.extend(chosen(dirty, &known.catalogue, world));
     let mut changed = false;
     let mut sets: Vec<(ServiceKey, Option<Shared<EndpointSet>>)> =
         gone.iter().map(|k| (k.clone(), None)).collect();
@@ -105,12 +105,14 @@ pub fn lower(
     found
 }
 
-/// Services that choose a workload that changed, or chose it before.
-fn chosen<'a>(dirty: &'a Dirty, catalogue: &'a Catalogue) -> impl Iterator<Item = ServiceKey> + 'a {
+/// Services that choose a workload that changed, or chose it before, and those whose slices name it: a slice may list a
+/// pod that the selector does not (yet, or no longer) choose.
+fn chosen(dirty: &Dirty, catalogue: &Catalogue, world: &World<'_>) -> Vec<ServiceKey> {
     let keys = workloads::by_namespace(catalogue);
     let mut out = Vec::new();
     for touched in &dirty.touched {
-        let (cluster, namespace, _) = &touched.name;
+        let (cluster, namespace, name) = &touched.name;
+        let view = world.views.iter().find(|v| v.id == cluster);
         let selects = |selector: &hawser_api::Labels| {
             selector
                 .iter()
@@ -130,12 +132,24 @@ fn chosen<'a>(dirty: &'a Dirty, catalogue: &'a Catalogue) -> impl Iterator<Item 
                     .as_ref()
                     .is_some_and(|s| selects(&s.labels))
             });
-            if by_service || by_entry {
+            let by_slice = || {
+                definition.kubernetes.get(cluster).is_some_and(|s| {
+                    view.into_iter()
+                        .flat_map(|v| v.objects.slices_of(namespace, &s.meta.name))
+                        .flat_map(|slice| &slice.spec.endpoints)
+                        .any(|e| match &e.target_ref {
+                            Some(target) => target.kind == "Pod" && *target.name == **name,
+                            // Whose it is depends on addresses alone.
+                            None => true,
+                        })
+                })
+            };
+            if by_service || by_entry || by_slice() {
                 out.push((*key).clone());
             }
         }
     }
-    out.into_iter()
+    out
 }
 
 fn lower_workloads(

@@ -470,3 +470,30 @@ fn an_endpoint_change_leaves_all_else_shared() {
     assert!(changes.endpoints && !changes.configuration, "{changes:?}");
     assert_eq!(second.version.sequence, first.version.sequence + 1);
 }
+
+/// Found by the property that step by step is afresh: a pod whose labels the service does not select, but which a slice of
+/// the service names, came later, and the endpoint stayed away.
+#[test]
+fn a_pod_that_only_a_slice_names_counts_when_it_comes() {
+    let web = service(
+        "web",
+        "10.96.0.1",
+        "[{name: http, port: 80}]",
+        "web",
+        &slice("{name: http, port: 80}", &[("p1", "10.1.0.1", "{}")]),
+    );
+    let mut lowerer = lowerer(settings("{}", "{}"), &[("c1", &web)]);
+    check(
+        "before",
+        &endpoints(&lowerer.snapshot()),
+        "web.a.svc.cluster.local c1 nobody",
+    );
+    for object in objects(&pod("p1", "10.1.0.1", "other", true)) {
+        lowerer.apply(applied("c1", object));
+    }
+    check(
+        "after",
+        &endpoints(&lowerer.snapshot()),
+        "web.a.svc.cluster.local c1 10.1.0.1:80 http mtls id=a/other",
+    );
+}
