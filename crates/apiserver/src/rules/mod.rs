@@ -208,7 +208,7 @@ pub fn finished(kind: &Kind, object: &Value) -> bool {
 }
 
 /// Advice for the caller that does not stop the write.
-pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
+pub fn warnings(kind: &Kind) -> Vec<String> {
     let mut warnings = Vec::new();
     if &*kind.group == "extensions" {
         warnings.push(format!(
@@ -221,7 +221,6 @@ pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
             "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into(),
         );
     }
-    let _ = object;
     warnings
 }
 

@@ -103,7 +103,7 @@ pub async fn create_prepared(
     if !problems.is_empty() {
         return Err(ApiError::invalid(kind, &name, &problems));
     }
-    warnings.extend(rules::warnings(kind, &object));
+    warnings.extend(rules::warnings(kind));
     rules::check_authority(request, &object, None)?;
     admission::validate(request, &review, Some(&object), None, &mut warnings).await?;
     kind.work_to_storage(&mut object);

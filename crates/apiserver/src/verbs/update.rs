@@ -294,7 +294,7 @@ async fn finish(
     if !problems.is_empty() {
         return Err(ApiError::invalid(kind, &request.name, &problems));
     }
-    warnings.extend(rules::warnings(kind, &new));
+    warnings.extend(rules::warnings(kind));
     rules::check_authority(request, &new, Some(&live))?;
     admission::validate(request, &review, Some(&new), Some(&live), &mut warnings).await?;
 
