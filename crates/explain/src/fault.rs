@@ -73,7 +73,8 @@ fn preflight(policy: &CorsPolicy, request: &HttpCall, steps: &mut Vec<String>) -
     let known = policy
         .allow_origin_string_match
         .iter()
-        .any(|m| strings::matches(m, &origin));
+        // Envoy's filter asks for `*` first.
+        .any(|m| strings::matches(m, "*") || strings::matches(m, &origin));
     let forwards = policy
         .forward_not_matching_preflights
         .as_ref()

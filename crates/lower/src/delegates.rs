@@ -9,7 +9,7 @@ use hawser_api::{Kind, Object, status::IstioStatus};
 use hawser_model::mesh::Mesh;
 use hawser_model::{ClusterId, Problem};
 
-use crate::names::visibility;
+use crate::names::{qualify, visibility};
 use crate::notes::{CONFLICT, NOT_FOUND, Notes};
 
 /// A VirtualService as it was written.
@@ -76,8 +76,9 @@ pub fn merge(
                 );
                 continue;
             }
+            let rule = qualified(rule, &root.meta.namespace, &mesh.dns_domain);
             for (j, sub) in delegate.spec.http.iter().enumerate() {
-                match merge_route(rule, sub) {
+                match merge_route(&rule, &qualified(sub, namespace, &mesh.dns_domain)) {
                     Some(merged) => rules.push(merged),
                     None => notes.warn(
                         CONFLICT,
@@ -96,12 +97,36 @@ pub fn merge(
     out
 }
 
+/// A delegate's rule with short names in full: they are those of the delegate's namespace, whoever delegates to it.
+fn qualified(rule: &HttpRoute, namespace: &str, domain: &str) -> HttpRoute {
+    let mut out = rule.clone();
+    let to = out.route.iter_mut().filter_map(|r| r.destination.as_mut());
+    let copies = out
+        .mirrors
+        .iter_mut()
+        .filter_map(|m| m.destination.as_mut());
+    for destination in to.chain(out.mirror.as_mut()).chain(copies) {
+        // What is no host name is told of where the rule is lowered.
+        if let Ok(host) = qualify(&destination.host, namespace, domain) {
+            destination.host = host.to_string();
+        }
+    }
+    let gateways = out.match_.iter_mut().flat_map(|m| m.gateways.iter_mut());
+    for gateway in gateways.filter(|g| *g != "mesh" && !g.contains(['/', '.'])) {
+        *gateway = format!("{namespace}/{gateway}");
+    }
+    out
+}
+
 fn merge_route(root: &HttpRoute, delegate: &HttpRoute) -> Option<HttpRoute> {
     let mut merged = delegate.clone();
     merged.delegate = None;
     merged.match_ = merge_matches(&root.match_, &delegate.match_)?;
     merged.name = join(&root.name, &delegate.name);
     merged.rewrite = merged.rewrite.or_else(|| root.rewrite.clone());
+    merged.direct_response = merged
+        .direct_response
+        .or_else(|| root.direct_response.clone());
     merged.timeout = merged.timeout.or(root.timeout);
     merged.retries = merged.retries.or_else(|| root.retries.clone());
     merged.fault = merged.fault.or_else(|| root.fault.clone());
@@ -171,8 +196,10 @@ fn merge_match(root: &HttpMatchRequest, leaf: &HttpMatchRequest) -> HttpMatchReq
         out.port = root.port;
     }
     // The root's say about the caller holds for its delegates too.
-    if out.source_labels.is_empty() {
-        out.source_labels.clone_from(&root.source_labels);
+    for (name, value) in &root.source_labels {
+        out.source_labels
+            .entry(name.clone())
+            .or_insert_with(|| value.clone());
     }
     if out.source_namespace.is_empty() {
         out.source_namespace.clone_from(&root.source_namespace);
@@ -207,6 +234,17 @@ fn conflict(root: &HttpMatchRequest, leaf: &HttpMatchRequest) -> bool {
         })
         || root.ignore_uri_case != leaf.ignore_uri_case
         || (root.port > 0 && leaf.port > 0 && root.port != leaf.port)
+        || caller_conflict(root, leaf)
+}
+
+/// True unless the leaf's callers are surely among the root's.
+fn caller_conflict(root: &HttpMatchRequest, leaf: &HttpMatchRequest) -> bool {
+    (!root.source_namespace.is_empty() && leaf.source_namespace != root.source_namespace)
+        || leaf
+            .source_labels
+            .iter()
+            .any(|(name, value)| root.source_labels.get(name).is_some_and(|r| r != value))
+        || (!root.gateways.is_empty() && leaf.gateways.iter().any(|g| !root.gateways.contains(g)))
 }
 
 /// True unless the leaf's match surely lies within the root's.

@@ -10,11 +10,14 @@ use hawser_model::traffic::{
     H2Upgrade, HashAlgorithm, HashKey, LbPolicy, LoadBalancer, LocalitySettings, OutlierDetection,
     RetryBudget, Subset, TcpKeepalive, TrafficPolicy, Tunnel, Warmup,
 };
-use hawser_model::{ClusterId, Problem, Shared};
+use hawser_model::{ClusterId, Problem, Shared, Visibility};
 
 use crate::names::{self, duration, host, labels, port, strs};
 use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
 use hawser_model::mesh::Mesh;
+
+/// Virtual nodes of a ring hash where nothing is said of the ring, as in Istio.
+const MIN_RING_SIZE: u64 = 1024;
 
 /// Lowers one DestinationRule; `None` if its host is none.
 pub fn destination_rule(
@@ -60,7 +63,11 @@ pub fn destination_rule(
     Some(DestinationRule {
         meta: names::meta(&object.meta),
         host,
-        visibility: names::visibility(&spec.export_to, namespace, &mesh.default_rule_visibility),
+        visibility: match spec.workload_selector {
+            // A rule for some workloads of its namespace is nobody else's business.
+            Some(_) => Visibility::Namespaces([namespace.as_str().into()].into()),
+            None => names::visibility(&spec.export_to, namespace, &mesh.default_rule_visibility),
+        },
         workload_selector: spec
             .workload_selector
             .as_ref()
@@ -178,8 +185,8 @@ fn load_balancer(
     let warmup = match (&lb.warmup, lb.warmup_duration_secs) {
         (Some(w), _) => w.duration.map(|d| Warmup {
             duration: d.to_std(),
-            minimum_percent_milli: w.minimum_percent.map(milli),
-            aggression_milli: w.aggression.map(milli),
+            minimum_percent_milli: Some(milli(w.minimum_percent.unwrap_or(10.0))),
+            aggression_milli: Some(milli(w.aggression.unwrap_or(1.0))),
         }),
         (None, Some(d)) => Some(Warmup {
             duration: d.to_std(),
@@ -231,7 +238,9 @@ fn consistent_hash(hash: &api::ConsistentHashLb, field: &str, notes: &mut Notes<
     let algorithm = match (&hash.ring_hash, &hash.maglev) {
         (_, Some(maglev)) => HashAlgorithm::Maglev(nonzero(maglev.table_size)),
         (Some(ring), None) => HashAlgorithm::RingHash(nonzero(ring.minimum_ring_size)),
-        (None, None) => HashAlgorithm::RingHash(nonzero(hash.minimum_ring_size)),
+        (None, None) => HashAlgorithm::RingHash(Some(
+            nonzero(hash.minimum_ring_size).unwrap_or(MIN_RING_SIZE),
+        )),
     };
     LbPolicy::ConsistentHash(ConsistentHash { key, algorithm })
 }

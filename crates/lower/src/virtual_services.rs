@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hawser_api::networking as api;
 use hawser_api::{Kind, Object, status::IstioStatus};
-use hawser_model::matching::{Fraction, HeaderOps, StringMatch};
+use hawser_model::matching::{HeaderOps, Share, StringMatch};
 use hawser_model::mesh::Mesh;
 use hawser_model::route::{
     Abort, Cors, DirectBody, Fault, GatewayRef, HttpAction, HttpMatch, HttpRoute, Mirror,
@@ -227,33 +227,25 @@ fn pairs(map: &std::collections::BTreeMap<String, String>) -> Vec<(Str, Str)> {
         .collect()
 }
 
+/// A match of a header, a parameter or a pseudo-header. `*` is no expression but asks for presence, as does an empty
+/// prefix, which Envoy does not take.
 fn string_match(m: &api::StringMatch) -> StringMatch {
     match m {
         api::StringMatch::Present => StringMatch::Present,
         api::StringMatch::Exact(text) => StringMatch::Exact(text.as_str().into()),
+        api::StringMatch::Prefix(text) if text.is_empty() => StringMatch::Present,
         api::StringMatch::Prefix(text) => StringMatch::Prefix(text.as_str().into()),
+        api::StringMatch::Regex(text) if text == "*" => StringMatch::Present,
         api::StringMatch::Regex(text) => StringMatch::Regex(text.as_str().into()),
     }
 }
 
-/// A match of headers: an empty exact or prefix match is one of presence, as is the expression that matches all.
-fn header_matches(
+fn named_matches(
     map: &std::collections::BTreeMap<String, api::StringMatch>,
 ) -> Vec<(Str, StringMatch)> {
-    let mut out: Vec<_> = map
-        .iter()
-        .map(|(name, m)| {
-            let lowered = match string_match(m) {
-                StringMatch::Regex(all) if &*all == "*" => StringMatch::Present,
-                StringMatch::Prefix(empty) if empty.is_empty() => StringMatch::Present,
-                StringMatch::Exact(empty) if empty.is_empty() => StringMatch::Present,
-                other => other,
-            };
-            (name.to_ascii_lowercase().into(), lowered)
-        })
-        .collect();
-    out.sort();
-    out
+    map.iter()
+        .map(|(name, m)| (name.as_str().into(), string_match(m)))
+        .collect()
 }
 
 fn http_match(m: &api::HttpMatchRequest, namespace: &str) -> HttpMatch {
@@ -268,13 +260,9 @@ fn http_match(m: &api::HttpMatchRequest, namespace: &str) -> HttpMatch {
         scheme: m.scheme.as_ref().map(string_match),
         method: m.method.as_ref().map(string_match),
         authority: m.authority.as_ref().map(string_match),
-        headers: header_matches(&m.headers),
-        without_headers: header_matches(&m.without_headers),
-        query: m
-            .query_params
-            .iter()
-            .map(|(name, m)| (name.as_str().into(), string_match(m)))
-            .collect(),
+        headers: named_matches(&m.headers),
+        without_headers: named_matches(&m.without_headers),
+        query: named_matches(&m.query_params),
         ignore_case: m.ignore_uri_case,
         port: port(m.port),
         source_labels: labels(&m.source_labels),
@@ -338,24 +326,36 @@ pub fn retries(retry: &api::HttpRetry) -> Retries {
     }
 }
 
-/// A percentage, of which the absence is everything.
-fn fraction(percentage: Option<&api::Percent>, whole_percent: u32) -> Fraction {
-    match percentage {
-        Some(p) => Fraction::from_percent(p.value),
-        None => Fraction::from_percent(f64::from(whole_percent)),
-    }
-}
-
+/// Faults; of what share of requests must be said, as in Istio's API.
 fn fault(fault: &api::HttpFaultInjection, field: &str, notes: &mut Notes<'_>) -> Fault {
+    let mut share = |part: &str, percentage: Option<&api::Percent>, old: i32| {
+        let said = match (percentage, u32::try_from(old)) {
+            (Some(p), _) => return Share::exact(p.value),
+            (None, Ok(old)) => Share::Percent(old.min(100)),
+            (None, Err(_)) => Share::NONE,
+        };
+        if said.is_none() {
+            notes.warn(
+                SCHEMA,
+                format!("{field}.{part}.percentage"),
+                "it does not say of which share of requests; none is affected",
+                "set percentage.value, from 0 to 100",
+            );
+        }
+        said
+    };
     let delay = fault.delay.as_ref().and_then(|d| {
         let fixed = d.fixed_delay?;
-        let old = u32::try_from(d.percent).ok().filter(|p| *p != 0);
         Some((
             fixed.to_std(),
-            fraction(d.percentage.as_ref(), old.unwrap_or(100)),
+            share("delay", d.percentage.as_ref(), d.percent),
         ))
     });
-    let abort = fault.abort.as_ref().and_then(|a| {
+    let abort = fault
+        .abort
+        .as_ref()
+        .map(|a| (a, share("abort", a.percentage.as_ref(), 0)));
+    let abort = abort.and_then(|(a, share)| {
         let kind = match (a.http_status, &a.grpc_status) {
             (Some(status), _) => u32::try_from(status).ok().map(Abort::Http),
             (None, Some(status)) => grpc_code(status).map(Abort::Grpc),
@@ -369,7 +369,7 @@ fn fault(fault: &api::HttpFaultInjection, field: &str, notes: &mut Notes<'_>) ->
                 "set httpStatus to a status such as 503, or grpcStatus to a name such as UNAVAILABLE",
             );
         }
-        Some((kind?, fraction(a.percentage.as_ref(), 100)))
+        Some((kind?, share))
     });
     Fault { delay, abort }
 }
@@ -403,57 +403,56 @@ fn grpc_code(text: &str) -> Option<u32> {
         .or_else(|| text.parse().ok())
 }
 
+/// Copies go to `mirror` and to all of `mirrors`.
 fn mirrors(
     route: &api::HttpRoute,
     place: &Place<'_>,
     field: &str,
     notes: &mut Notes<'_>,
 ) -> Vec<Mirror> {
-    let mut lower = |to: &api::Destination, fraction: Fraction, field: String| {
+    let mut lower = |to: &api::Destination, share: Share, field: String| {
         let destination = destination(to, place.namespace, place.domain, &field, notes)?;
-        (fraction.0 > 0).then_some(Mirror {
-            destination,
-            fraction,
-        })
+        (!share.is_none()).then_some(Mirror { destination, share })
     };
-    if !route.mirrors.is_empty() {
-        return route
-            .mirrors
-            .iter()
-            .enumerate()
-            .filter_map(|(i, m)| {
-                lower(
-                    m.destination.as_ref()?,
-                    fraction(m.percentage.as_ref(), 100),
-                    format!("{field}.mirrors[{i}].destination"),
-                )
-            })
-            .collect();
+    let exact = |p: &api::Percent| Share::exact(p.value);
+    let single = route.mirror.as_ref().and_then(|to| {
+        let share = match (&route.mirror_percentage, route.mirror_percent) {
+            (Some(p), _) => exact(p),
+            (None, Some(whole)) => Share::Percent(whole.min(100)),
+            (None, None) => Share::ALL,
+        };
+        lower(to, share, format!("{field}.mirror"))
+    });
+    let mut out: Vec<Mirror> = single.into_iter().collect();
+    for (i, m) in route.mirrors.iter().enumerate() {
+        let share = m.percentage.as_ref().map_or(Share::ALL, exact);
+        let field = format!("{field}.mirrors[{i}].destination");
+        out.extend(
+            m.destination
+                .as_ref()
+                .and_then(|to| lower(to, share, field)),
+        );
     }
-    route
-        .mirror
-        .as_ref()
-        .and_then(|m| {
-            let whole = route.mirror_percent.unwrap_or(100);
-            lower(
-                m,
-                fraction(route.mirror_percentage.as_ref(), whole),
-                format!("{field}.mirror"),
-            )
-        })
-        .into_iter()
-        .collect()
+    out
 }
 
+/// Cross-origin rules. Envoy asks whether `*` is allowed before it asks for the origin, so that `exact: "*"` is all.
 fn cors(cors: &api::CorsPolicy) -> Cors {
-    let old = cors.allow_origin.iter().map(|o| match o.as_str() {
-        "*" => StringMatch::Regex(".*".into()),
-        exact => StringMatch::Exact(exact.into()),
-    });
+    let exact = |text: &String| StringMatch::Exact(text.as_str().into());
     let origins = if cors.allow_origins.is_empty() {
-        old.collect()
+        cors.allow_origin.iter().map(exact).collect()
     } else {
-        cors.allow_origins.iter().map(string_match).collect()
+        cors.allow_origins
+            .iter()
+            .filter_map(|m| match m {
+                api::StringMatch::Present => None,
+                api::StringMatch::Exact(text) => Some(exact(text)),
+                api::StringMatch::Regex(text) if text == "*" => {
+                    Some(StringMatch::Regex(".*".into()))
+                }
+                other => Some(string_match(other)),
+            })
+            .collect()
     };
     Cors {
         origins,

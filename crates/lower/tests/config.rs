@@ -39,15 +39,21 @@ fn virtual_services() {
         ),
         (
             "matches",
-            "{hosts: [x.com], http: [{name: nm, timeout: 0s, match: [{uri: {prefix: /a}, method: {exact: GET}, headers: {End-User: {exact: jason}, There: {}, any: {regex: '*'}}, withoutHeaders: {non: {prefix: q}}, queryParams: {q: {exact: '1'}}, port: 80, sourceLabels: {app: p}, sourceNamespace: b}, {uri: {regex: '/r.*'}}], route: [{destination: {host: x.com}}]}]}",
+            "{hosts: [x.com], http: [{name: nm, timeout: 0s, match: [{uri: {prefix: /a}, method: {exact: GET}, headers: {End-User: {exact: jason}, There: {}, any: {regex: '*'}, none: {exact: ''}}, withoutHeaders: {non: {prefix: q}}, queryParams: {p: {regex: '*'}, q: {exact: '1'}}, port: 80, sourceLabels: {app: p}, sourceNamespace: b}, {uri: {regex: '/r.*'}}], route: [{destination: {host: x.com}}]}]}",
             r#"a/v x.com via mesh
-             http nm[/a* Exact("GET") any:Present end-user:Exact("jason") there:Present !non:Prefix("q") ?q:Exact("1") port=80 from=[("app", "p")] ns=b | ~/r.*] => x.com timeout=0ns"#,
+             http nm[/a* Exact("GET") End-User:Exact("jason") There:Present any:Present none:Exact("") !non:Prefix("q") ?p:Present ?q:Exact("1") port=80 from=[("app", "p")] ns=b | ~/r.*] => x.com timeout=0ns"#,
         ),
         (
             "faults, mirrors, retries, rewrites, headers",
-            "{hosts: [x.com], http: [{fault: {delay: {fixedDelay: 2s, percentage: {value: 0.5}}, abort: {grpcStatus: UNAVAILABLE}}, mirror: {host: y.com}, mirrorPercentage: {value: 25}, retries: {attempts: 3}, rewrite: {uri: /z, authority: z.com}, headers: {request: {set: {b: '2', a: '1'}}}, route: [{destination: {host: x.com}}]}]}",
+            "{hosts: [x.com], http: [{fault: {delay: {fixedDelay: 2s, percentage: {value: 0.5}}, abort: {grpcStatus: UNAVAILABLE, percentage: {value: 0.57}}}, mirror: {host: y.com}, mirrorPercentage: {value: 25}, retries: {attempts: 3}, rewrite: {uri: /z, authority: z.com}, headers: {request: {set: {b: '2', a: '1'}}}, route: [{destination: {host: x.com}}]}]}",
             r#"a/v x.com via mesh
-             http [] => x.com Rewrite { path: Some(Matched("/z")), authority: Some("z.com") } retries=3 Fault { delay: Some((2s, Fraction(5000))), abort: Some((Grpc(14), Fraction(1000000))) } mirror y.com 250000 request HeaderOps { set: [("a", "1"), ("b", "2")], add: [], remove: [] }"#,
+             http [] => x.com Rewrite { path: Some(Matched("/z")), authority: Some("z.com") } retries=3 Fault { delay: Some((2s, Exact(Fraction(5000)))), abort: Some((Grpc(14), Exact(Fraction(5699)))) } mirror y.com Exact(Fraction(250000)) request HeaderOps { set: [("a", "1"), ("b", "2")], add: [], remove: [] }"#,
+        ),
+        (
+            "shares as they are written",
+            "{hosts: [x.com], http: [{mirror: {host: y.com}, mirrorPercent: 100, mirrors: [{destination: {host: z.com}, percentage: {value: 100}}, {destination: {host: w.com}}, {destination: {host: none.com}, percentage: {value: 0}}], fault: {delay: {fixedDelay: 1s, percent: 5}, abort: {httpStatus: 503}}, route: [{destination: {host: x.com}}]}]}",
+            r#"a/v x.com via mesh
+             http [] => x.com Fault { delay: Some((1s, Percent(5))), abort: Some((Http(503), Percent(0))) } mirror y.com Percent(100) mirror z.com Exact(Fraction(1000000)) mirror w.com Percent(100)"#,
         ),
         (
             "tls and tcp",
@@ -154,6 +160,15 @@ fn delegates() {
             "HWS0102 VirtualService root.a spec.http[0].delegate: rule 0 of a/sub can never hold together with this rule's match and is left out (a delegate's match must lie within that of the rule that names it; regular expressions cannot be combined)",
         ),
         (
+            "short names of a delegate are those of its namespace",
+            root("{match: [{gateways: [mesh, own], sourceLabels: {app: p}}], delegate: {name: sub, namespace: b}}")
+                + "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: sub, namespace: b}\nspec: {http: [{match: [{gateways: [own]}], route: [{destination: {host: why}}]}, {match: [{gateways: [mesh], sourceLabels: {role: q}}], mirror: {host: zed}, route: [{destination: {host: why}}]}]}\n---\n"
+                + &object("ServiceEntry", "more", "{hosts: [why.b.svc.cluster.local, zed.b.svc.cluster.local], resolution: NONE, ports: [{number: 80, name: http, protocol: HTTP}]}"),
+            "a/root x.com via mesh
+             http [from=[(\"app\", \"p\"), (\"role\", \"q\")] gw=mesh] => why.b.svc.cluster.local mirror zed.b.svc.cluster.local Percent(100)",
+            "HWS0102 VirtualService root.a spec.http[0].delegate: rule 0 of b/sub can never hold together with this rule's match and is left out (a delegate's match must lie within that of the rule that names it; regular expressions cannot be combined)",
+        ),
+        (
             "nobody there",
             root("{delegate: {name: sub, namespace: b}}"),
             "a/root x.com via mesh",
@@ -216,7 +231,7 @@ fn rules_and_sidecars() {
     let policy = rule.policy.as_ref().unwrap();
     assert_eq!(
         format!("{:?}", policy.load_balancer.as_ref().unwrap().policy),
-        r#"ConsistentHash(ConsistentHash { key: Cookie { name: "c", path: "", ttl: Some(0ns), attributes: [] }, algorithm: RingHash(None) })"#
+        r#"ConsistentHash(ConsistentHash { key: Cookie { name: "c", path: "", ttl: Some(0ns), attributes: [] }, algorithm: RingHash(Some(1024)) })"#
     );
     assert_eq!(
         policy.ports[&80].tls.as_ref().unwrap().mode,

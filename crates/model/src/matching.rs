@@ -37,6 +37,34 @@ impl Fraction {
     }
 }
 
+/// A share of requests, counted as it was written: Envoy knows hundredths and millionths, and so do those who read its
+/// configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Share {
+    /// Whole percent: `mirrorPercent`, and what nobody said.
+    Percent(u32),
+    /// `percentage.value`, in millionths.
+    Exact(Fraction),
+}
+
+impl Share {
+    /// All requests.
+    pub const ALL: Self = Self::Percent(100);
+    /// None of them.
+    pub const NONE: Self = Self::Percent(0);
+
+    /// From a percentage with a fraction, of which less than a millionth is dropped, as in Istio.
+    pub fn exact(percent: f64) -> Self {
+        // Out of range is clamped, and what is not a number is 0.
+        Self::Exact(Fraction((percent * 10_000.0).clamp(0.0, 1_000_000.0) as u32))
+    }
+
+    /// True if no request is meant.
+    pub fn is_none(self) -> bool {
+        matches!(self, Self::Percent(0) | Self::Exact(Fraction(0)))
+    }
+}
+
 /// Changes to headers, in the order in which they were written (by name where the source is a map).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HeaderOps {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::labels::Labels;
-use crate::matching::{Fraction, HeaderOps, StringMatch};
+use crate::matching::{HeaderOps, Share, StringMatch};
 use crate::meta::{Meta, Visibility};
 use crate::name::{Hostname, Str};
 use crate::shared::Shared;
@@ -100,7 +100,7 @@ pub struct HttpMatch {
     pub method: Option<StringMatch>,
     /// On the authority.
     pub authority: Option<StringMatch>,
-    /// On headers, by lower-case name. `Regex("*")`-like presence is `Present`.
+    /// On headers, by name as written: claims tell upper from lower case, headers do not.
     pub headers: Vec<(Str, StringMatch)>,
     /// Headers that must not be so.
     pub without_headers: Vec<(Str, StringMatch)>,
@@ -178,7 +178,7 @@ pub struct Destination {
     pub host: Hostname,
     /// Its subset; empty is none.
     pub subset: Str,
-    /// Its port; `None` is the one port that it has, or the one that the client called.
+    /// Its port; `None` is the one that the client called, or on gateways and for TCP the only one that it has.
     pub port: Option<u16>,
 }
 
@@ -265,9 +265,9 @@ pub struct Retries {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Fault {
     /// Delay and its share of requests.
-    pub delay: Option<(Duration, Fraction)>,
+    pub delay: Option<(Duration, Share)>,
     /// Abort and its share of requests.
-    pub abort: Option<(Abort, Fraction)>,
+    pub abort: Option<(Abort, Share)>,
 }
 
 /// How a request is aborted.
@@ -285,7 +285,7 @@ pub struct Mirror {
     /// Where to.
     pub destination: Destination,
     /// Share of requests.
-    pub fraction: Fraction,
+    pub share: Share,
 }
 
 /// Cross-origin rules.

@@ -141,7 +141,7 @@ pub enum HashKey {
 /// The structure of a consistent hash.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum HashAlgorithm {
-    /// Ring hash with a least number of virtual nodes; `None` is Envoy's default (1024).
+    /// Ring hash with a least number of virtual nodes; `None` leaves it to Envoy (1024).
     RingHash(Option<u64>),
     /// Maglev with a table size; `None` is Envoy's default.
     Maglev(Option<u64>),

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use hawser_model::endpoint::Address;
 use hawser_model::gateway::NamespaceMatch;
-use hawser_model::route::{GatewayRef, HttpAction, L4Match, VirtualService};
+use hawser_model::route::{GatewayRef, HttpAction, L4Match, RouteSemantics, VirtualService};
 use hawser_model::service::{Registry, Resolution};
 use hawser_model::sidecar::{CaptureMode, EgressListener, EgressPort, OutboundPolicy, Sidecar};
 use hawser_model::traffic::{DestinationRule, TrafficPolicy};
-use hawser_model::{Hostname, Proxy, ProxyKind, Service, Shared, Snapshot, Str};
+use hawser_model::{Hostname, Proxy, ProxyKind, Service, Shared, Snapshot, Str, Visibility};
 
 use crate::destination::RuleIndex;
 
@@ -225,12 +225,28 @@ fn prefer(chosen: &mut BTreeMap<Hostname, Shared<Service>>, service: Shared<Serv
 
 /// VirtualServices for sidecars that a namespace may see.
 fn mesh_routes(snapshot: &Snapshot, namespace: &str) -> Vec<Shared<VirtualService>> {
-    snapshot
+    routes_of(snapshot, &GatewayRef::Mesh, namespace)
+}
+
+/// VirtualServices bound to a gateway that a namespace may see, in order of precedence: its own private ones, those
+/// exported to it, those for all; the older before the younger (Istio's `VirtualServicesForGateway`).
+pub(crate) fn routes_of(
+    snapshot: &Snapshot,
+    gateway: &GatewayRef,
+    namespace: &str,
+) -> Vec<Shared<VirtualService>> {
+    let mut out: Vec<_> = snapshot
         .routes
         .iter()
-        .filter(|r| r.gateways.contains(&GatewayRef::Mesh) && r.visibility.allows(namespace))
+        .filter(|r| r.gateways.contains(gateway) && r.visibility.allows(namespace))
         .cloned()
-        .collect()
+        .collect();
+    out.sort_by_key(|r| match r.visibility {
+        Visibility::Public | Visibility::None => 2,
+        Visibility::Namespaces(_) if &*r.meta.namespace == namespace => 0,
+        Visibility::Namespaces(_) => 1,
+    });
+    out
 }
 
 fn import(
@@ -279,11 +295,19 @@ fn import(
             .iter()
             .filter(|r| {
                 hosts.iter().any(|(ns, host)| {
-                    from(&r.meta.namespace, ns) && r.hosts.iter().any(|h| h.overlaps(host))
+                    from(&r.meta.namespace, ns) && r.hosts.iter().any(|h| imports(r, h, host))
                 })
             })
             .cloned()
             .collect(),
+    }
+}
+
+/// True if a Sidecar's host brings a VirtualService's host with it; those of the Gateway API must lie within.
+fn imports(route: &VirtualService, host: &Hostname, imported: &Hostname) -> bool {
+    match route.semantics {
+        RouteSemantics::GatewayApi => host.is_subset_of(imported),
+        RouteSemantics::Istio | RouteSemantics::Ingress => host.overlaps(imported),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_model::matching::{Fraction, HeaderOps, StringMatch};
+use hawser_model::matching::{Fraction, HeaderOps, Share, StringMatch};
 use hawser_proto::envoy::config::{core::v3 as core, listener::v3 as listener};
 use hawser_proto::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hawser_proto::envoy::r#type::matcher::v3 as matcher;
@@ -193,11 +193,16 @@ pub(crate) fn fraction(f: Fraction) -> kind::FractionalPercent {
     }
 }
 
-/// A share always in millionths, as Istio gives those of routes.
-pub(crate) fn millionths(f: Fraction) -> kind::FractionalPercent {
+/// A share in the unit in which it was written.
+pub(crate) fn share(share: Share) -> kind::FractionalPercent {
+    use kind::fractional_percent::DenominatorType;
+    let (numerator, denominator) = match share {
+        Share::Percent(n) => (n, DenominatorType::Hundred),
+        Share::Exact(f) => (f.0, DenominatorType::Million),
+    };
     kind::FractionalPercent {
-        numerator: f.0,
-        denominator: kind::fractional_percent::DenominatorType::Million as i32,
+        numerator,
+        denominator: denominator as i32,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hawser_api::{Kind, gateway_api as api};
-use hawser_model::matching::{Fraction, HeaderOps, StringMatch};
+use hawser_model::matching::{HeaderOps, Share, StringMatch};
 use hawser_model::route::{
     Cors, Mirror, PathRewrite, Redirect, RedirectPath, RedirectPort, Rewrite,
 };
@@ -44,7 +44,7 @@ pub(super) fn filters(
             ) {
                 Ok(destination) => out.mirrors.push(Mirror {
                     destination,
-                    fraction: fraction(mirror),
+                    share: share(mirror),
                 }),
                 Err((fault, _)) => faults.push(fault),
             }
@@ -72,13 +72,14 @@ fn add(ops: &mut HeaderOps, written: &api::HttpHeaderFilter) {
     ops.remove.extend(strs(&written.remove));
 }
 
-fn fraction(mirror: &api::HttpRequestMirrorFilter) -> Fraction {
-    match (&mirror.percent, &mirror.fraction) {
-        (Some(percent), _) => Fraction::from_percent(f64::from(*percent)),
-        (None, Some(f)) => Fraction::from_percent(
-            f64::from(f.numerator) * 100.0 / f64::from(f.denominator.unwrap_or(100).max(1)),
-        ),
-        (None, None) => Fraction::ONE,
+fn share(mirror: &api::HttpRequestMirrorFilter) -> Share {
+    match (&mirror.fraction, &mirror.percent) {
+        (Some(f), _) => {
+            let whole = f64::from(f.denominator.unwrap_or(100).max(1));
+            Share::exact(f64::from(f.numerator) * 100.0 / whole)
+        }
+        (None, Some(percent)) => Share::exact(f64::from(*percent)),
+        (None, None) => Share::ALL,
     }
 }
 

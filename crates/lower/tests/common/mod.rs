@@ -271,7 +271,7 @@ fn route(v: &VirtualService) -> String {
             let _ = write!(out, " {fault:?}");
         }
         for m in &r.mirrors {
-            let _ = write!(out, " mirror {} {}", m.destination.host, m.fraction.0);
+            let _ = write!(out, " mirror {} {:?}", m.destination.host, m.share);
         }
         if !r.request_headers.is_empty() {
             let _ = write!(out, " request {:?}", r.request_headers);

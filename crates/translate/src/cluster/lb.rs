@@ -14,9 +14,6 @@ use super::outbound::OutboundCluster;
 use crate::endpoints::locality;
 use crate::wire;
 
-/// Least virtual nodes of a ring hash, as in Istio.
-const MIN_RING_SIZE: u64 = 1024;
-
 /// True if HTTP/1.1 towards the endpoints becomes HTTP/2 (Istio's `shouldH2Upgrade`).
 pub(super) fn upgrades_to_http2(port: &Port, mesh: &Mesh, pool: Option<&ConnectionPool>) -> bool {
     if pool.is_some_and(|p| p.use_client_protocol) {
@@ -46,9 +43,9 @@ pub(super) fn outlier(b: &mut Builder, outlier: Option<&OutlierDetection>) {
     };
     if o.split_local {
         out.split_external_local_origin_errors = true;
-        out.consecutive_local_origin_failure =
-            o.consecutive_local.filter(|n| *n > 0).map(wire::u32v);
-        out.enforcing_consecutive_local_origin_failure = enforcing(o.consecutive_local);
+        let consecutive = o.consecutive_local.filter(|n| *n > 0);
+        out.consecutive_local_origin_failure = consecutive.map(wire::u32v);
+        out.enforcing_consecutive_local_origin_failure = enforcing(consecutive);
         out.enforcing_local_origin_success_rate = Some(wire::u32v(0));
     }
     b.cluster.outlier_detection = Some(out);
@@ -130,12 +127,14 @@ pub(super) fn balancer(b: &mut Builder, input: &OutboundCluster, policy: &Traffi
         LbPolicy::ConsistentHash(hash) => match &hash.algorithm {
             HashAlgorithm::RingHash(size) => {
                 b.cluster.lb_policy = Envoy::RingHash as i32;
-                b.cluster.lb_config = Some(cds::cluster::LbConfig::RingHashLbConfig(
-                    cds::cluster::RingHashLbConfig {
-                        minimum_ring_size: Some(wire::u64v(size.unwrap_or(MIN_RING_SIZE))),
-                        ..Default::default()
-                    },
-                ));
+                if let Some(size) = size {
+                    b.cluster.lb_config = Some(cds::cluster::LbConfig::RingHashLbConfig(
+                        cds::cluster::RingHashLbConfig {
+                            minimum_ring_size: Some(wire::u64v(*size)),
+                            ..Default::default()
+                        },
+                    ));
+                }
             }
             HashAlgorithm::Maglev(size) => {
                 b.cluster.lb_policy = Envoy::Maglev as i32;

@@ -12,7 +12,7 @@ use hawser_proto::envoy::extensions::request_id::uuid::v3 as uuid;
 use hcm::http_connection_manager as manager;
 
 use super::spec::{ClientCert, HttpSpec, Routes};
-use crate::route::action;
+use crate::route::retry;
 use crate::telemetry;
 use crate::wire;
 
@@ -178,7 +178,7 @@ fn inbound_route(
             num_retries: Some(wire::u32v(2)),
             ..Default::default()
         }),
-        Some(own) => action::retry_policy(own, None),
+        Some(own) => retry::of(Some(own), false),
     };
     rds::Route {
         name: "default".to_owned(),

@@ -354,6 +354,7 @@ pub(crate) fn to_clusters(to: &[Weighted], port: u16, cx: &OutboundContext<'_>) 
         tls: false,
         announces: false,
         semantics: RouteSemantics::Istio,
+        only_port: true,
     };
     let clusters: Vec<(Str, u32)> = to
         .iter()

@@ -3,29 +3,24 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hawser_model::matching::{Fraction, StringMatch};
+use hawser_model::matching::Fraction;
 use hawser_model::route::{
     Abort, Cors, Destination, DirectBody, Fault, HttpAction, HttpMatch, HttpRoute, PathMatch,
-    PathRewrite, Redirect, RedirectPath, RedirectPort, Retries, Rewrite, RouteSemantics, Weighted,
+    PathRewrite, Redirect, RedirectPath, RedirectPort, Rewrite, RouteSemantics, Weighted,
 };
-use hawser_model::traffic::{ClientTlsMode, HashKey, LbPolicy};
+use hawser_model::traffic::ClientTlsMode;
 use hawser_proto::envoy::config::core::v3 as core;
 use hawser_proto::envoy::config::route::v3 as rds;
 use hawser_proto::envoy::extensions::filters::common::fault::v3 as fault_delay;
 use hawser_proto::envoy::extensions::filters::http::cors::v3 as cors_filter;
 use hawser_proto::envoy::extensions::filters::http::fault::v3 as fault_filter;
-use hawser_proto::envoy::extensions::retry;
 use hawser_proto::envoy::r#type::matcher::v3 as matcher;
 use hawser_proto::google::protobuf::Any;
-use rds::route_action::{ClusterSpecifier, HostRewriteSpecifier, hash_policy};
+use rds::route_action::{ClusterSpecifier, HostRewriteSpecifier};
 
-use super::{Context, matching};
+use super::{Context, hash, matching, retry};
 use crate::destination;
 use crate::wire;
-
-/// Istio's default conditions of retries: the request had no effect yet, or is safe to repeat.
-const RETRY_ON: &str =
-    "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
 /// One rule, one of its matches: one route.
 pub(crate) fn route(rule: &HttpRoute, m: Option<&HttpMatch>, cx: &Context<'_>) -> rds::Route {
@@ -69,7 +64,7 @@ pub(crate) fn route(rule: &HttpRoute, m: Option<&HttpMatch>, cx: &Context<'_>) -
 pub(crate) fn default_route(destination: &Destination, cx: &Context<'_>) -> rds::Route {
     let mut action = base_action(cx);
     action.cluster_specifier = Some(ClusterSpecifier::Cluster(cx.cluster(destination)));
-    action.hash_policy = hash_policies(destination, cx);
+    action.hash_policy = hash::of_service(destination, cx).into_iter().collect();
     let mut out = rds::Route {
         name: "default".to_owned(),
         r#match: Some(matching::route_match(None)),
@@ -95,7 +90,7 @@ pub(crate) fn base_action(cx: &Context<'_>) -> rds::RouteAction {
     rds::RouteAction {
         timeout: Some(wire::duration(Duration::ZERO)),
         max_stream_duration: Some(grpc_timeout(Duration::ZERO)),
-        retry_policy: default_retries(cx),
+        retry_policy: retry::policy(None, cx.mesh, false),
         ..Default::default()
     }
 }
@@ -108,77 +103,6 @@ fn grpc_timeout(most: Duration) -> rds::route_action::MaxStreamDuration {
     }
 }
 
-fn default_retries(cx: &Context<'_>) -> Option<rds::RetryPolicy> {
-    match &cx.mesh.default_retries {
-        Some(own) => retry_policy(own, None),
-        None => Some(retry_base(2)),
-    }
-}
-
-fn retry_base(attempts: u32) -> rds::RetryPolicy {
-    rds::RetryPolicy {
-        retry_on: RETRY_ON.to_owned(),
-        num_retries: Some(wire::u32v(attempts)),
-        retry_host_predicate: vec![rds::retry_policy::RetryHostPredicate {
-            name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
-            config_type: Some(
-                rds::retry_policy::retry_host_predicate::ConfigType::TypedConfig(wire::any(
-                    &retry::host::previous_hosts::v3::PreviousHostsPredicate::default(),
-                )),
-            ),
-        }],
-        host_selection_retry_max_attempts: 5,
-        ..Default::default()
-    }
-}
-
-/// Retries as Envoy has them; `None` is never (Istio's `retry.ConvertPolicy`).
-pub(crate) fn retry_policy(own: &Retries, mesh: Option<&Retries>) -> Option<rds::RetryPolicy> {
-    if own.attempts == 0 {
-        return None;
-    }
-    let mut out = retry_base(own.attempts);
-    let retry_on = match (&*own.retry_on, mesh) {
-        ("", Some(mesh)) => &*mesh.retry_on,
-        (on, _) => on,
-    };
-    if !retry_on.is_empty() {
-        let mut conditions: Vec<&str> = Vec::new();
-        for part in retry_on.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-            match part.parse::<u32>() {
-                Ok(code) => out.retriable_status_codes.push(code),
-                Err(_) => conditions.push(part),
-            }
-        }
-        if !out.retriable_status_codes.is_empty() && !conditions.contains(&"retriable-status-codes")
-        {
-            conditions.push("retriable-status-codes");
-        }
-        out.retry_on = conditions.join(",");
-    }
-    out.per_try_timeout = own.per_try_timeout.map(wire::duration);
-    if own.ignore_previous_hosts == Some(false) {
-        out.retry_host_predicate.clear();
-    }
-    if own.remote_localities == Some(true) {
-        out.retry_priority = Some(rds::retry_policy::RetryPriority {
-            name: "envoy.retry_priorities.previous_priorities".to_owned(),
-            config_type: Some(rds::retry_policy::retry_priority::ConfigType::TypedConfig(
-                wire::any(
-                    &retry::priority::previous_priorities::v3::PreviousPrioritiesConfig {
-                        update_frequency: 2,
-                    },
-                ),
-            )),
-        });
-    }
-    out.retry_back_off = own.backoff.map(|b| rds::retry_policy::RetryBackOff {
-        base_interval: Some(wire::duration(b)),
-        max_interval: None,
-    });
-    Some(out)
-}
-
 fn forward(
     rule: &HttpRoute,
     to: &[Weighted],
@@ -187,9 +111,6 @@ fn forward(
     out: &mut rds::Route,
 ) -> rds::RouteAction {
     let mut action = base_action(cx);
-    if let Some(own) = &rule.retries {
-        action.retry_policy = retry_policy(own, None);
-    }
     if let Some(timeout) = rule.timeout {
         action.timeout = Some(wire::duration(timeout));
         action.max_stream_duration = Some(grpc_timeout(timeout));
@@ -202,10 +123,10 @@ fn forward(
     action.request_mirror_policies = rule
         .mirrors
         .iter()
-        .filter(|m| m.fraction.0 > 0)
+        .filter(|m| !m.share.is_none())
         .map(|m| rds::route_action::RequestMirrorPolicy {
             cluster: cx.cluster(&m.destination),
-            runtime_fraction: Some(wire::runtime_fraction(mirror_fraction(m.fraction))),
+            runtime_fraction: Some(wire::runtime_fraction(wire::share(m.share))),
             trace_sampled: Some(wire::boolv(false)),
             ..Default::default()
         })
@@ -224,7 +145,7 @@ fn forward(
                 action.host_rewrite_specifier =
                     wire::authority(&only.request_headers).and_then(literal);
             }
-            action.hash_policy = hash_policies(&only.destination, cx);
+            action.hash_policy = hash::policy(&only.destination, cx).into_iter().collect();
         }
         many => {
             let clusters = many
@@ -237,13 +158,11 @@ fn forward(
                     clusters,
                     ..Default::default()
                 }));
-            for w in many.iter().filter(|w| w.weight > 0) {
-                for policy in hash_policies(&w.destination, cx) {
-                    if !action.hash_policy.contains(&policy) {
-                        action.hash_policy.push(policy);
-                    }
-                }
-            }
+            action.hash_policy = many
+                .iter()
+                .filter(|w| w.weight > 0)
+                .filter_map(|w| hash::policy(&w.destination, cx))
+                .collect();
         }
     }
     if cx.semantics == RouteSemantics::GatewayApi {
@@ -251,22 +170,10 @@ fn forward(
         action.cluster_not_found_response_code =
             rds::route_action::ClusterNotFoundResponseCode::InternalServerError as i32;
     }
-    if !action.hash_policy.is_empty()
-        && let Some(retries) = &mut action.retry_policy
-    {
-        // The hash decides: another host would only be asked to send the request back.
-        retries.retry_host_predicate.clear();
-        retries.host_selection_retry_max_attempts = 0;
-    }
+    // One destination whose hash decides has no other host to try.
+    let hashed = to.len() == 1 && !action.hash_policy.is_empty();
+    action.retry_policy = retry::policy(rule.retries.as_ref(), cx.mesh, hashed);
     action
-}
-
-fn mirror_fraction(f: Fraction) -> hawser_proto::envoy::r#type::v3::FractionalPercent {
-    if f == Fraction::ONE {
-        wire::fraction(f)
-    } else {
-        wire::millionths(f)
-    }
 }
 
 fn weighted(w: &Weighted, cx: &Context<'_>) -> rds::weighted_cluster::ClusterWeight {
@@ -411,7 +318,7 @@ fn fault(fault: &Fault) -> fault_filter::HttpFault {
             .as_ref()
             .map(|(delay, share)| fault_delay::FaultDelay {
                 fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(wire::duration(*delay))),
-                percentage: Some(wire::millionths(*share)),
+                percentage: Some(wire::share(*share)),
             }),
         abort: fault
             .abort
@@ -421,7 +328,7 @@ fn fault(fault: &Fault) -> fault_filter::HttpFault {
                     Abort::Http(code) => ErrorType::HttpStatus(*code),
                     Abort::Grpc(code) => ErrorType::GrpcStatus(*code),
                 }),
-                percentage: Some(wire::millionths(*share)),
+                percentage: Some(wire::share(*share)),
                 ..Default::default()
             }),
         ..Default::default()
@@ -431,14 +338,7 @@ fn fault(fault: &Fault) -> fault_filter::HttpFault {
 fn cors(cors: &Cors) -> cors_filter::CorsPolicy {
     let join = |list: &[hawser_model::Str]| list.iter().map(|s| &**s).collect::<Vec<_>>().join(",");
     cors_filter::CorsPolicy {
-        allow_origin_string_match: cors
-            .origins
-            .iter()
-            .map(|o| match o {
-                StringMatch::Exact(s) if &**s == "*" => wire::regex(".*"),
-                other => wire::string_match(other),
-            })
-            .collect(),
+        allow_origin_string_match: cors.origins.iter().map(wire::string_match).collect(),
         allow_methods: join(&cors.methods),
         allow_headers: join(&cors.headers),
         expose_headers: join(&cors.expose),
@@ -453,54 +353,6 @@ fn cors(cors: &Cors) -> cors_filter::CorsPolicy {
         filter_enabled: Some(wire::runtime_fraction(wire::fraction(Fraction::ONE))),
         ..Default::default()
     }
-}
-
-/// What is hashed for a destination with a consistent hash.
-fn hash_policies(d: &Destination, cx: &Context<'_>) -> Vec<rds::route_action::HashPolicy> {
-    use hash_policy::{
-        ConnectionProperties, Cookie, CookieAttribute, Header, PolicySpecifier, QueryParameter,
-    };
-    let Some(rule) = cx.to.rules.get(&d.host) else {
-        return Vec::new();
-    };
-    let subset = destination::subset(rule, &d.subset);
-    let policy = destination::policy(Some(rule), subset, cx.port_of(d));
-    let Some(LbPolicy::ConsistentHash(hash)) = policy.load_balancer.map(|l| l.policy) else {
-        return Vec::new();
-    };
-    let specifier = match &hash.key {
-        HashKey::Header(name) => PolicySpecifier::Header(Header {
-            header_name: name.to_string(),
-            ..Default::default()
-        }),
-        HashKey::Cookie {
-            name,
-            path,
-            ttl,
-            attributes,
-        } => PolicySpecifier::Cookie(Cookie {
-            name: name.to_string(),
-            path: path.to_string(),
-            ttl: ttl.map(wire::duration),
-            attributes: attributes
-                .iter()
-                .map(|(name, value)| CookieAttribute {
-                    name: name.to_string(),
-                    value: value.to_string(),
-                })
-                .collect(),
-        }),
-        HashKey::SourceIp => {
-            PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })
-        }
-        HashKey::QueryParameter(name) => PolicySpecifier::QueryParameter(QueryParameter {
-            name: name.to_string(),
-        }),
-    };
-    vec![rds::route_action::HashPolicy {
-        policy_specifier: Some(specifier),
-        ..Default::default()
-    }]
 }
 
 /// True if TLS towards the destination is the user's own.

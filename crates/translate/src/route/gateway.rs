@@ -93,6 +93,7 @@ fn add(hosts: &mut BTreeMap<Hostname, Host>, server: &GatewayServer, input: &Gat
             tls: server.tls,
             announces: true,
             semantics: rule.semantics,
+            only_port: true,
         };
         let common = common_hosts(&server.hosts, rule);
         if common.is_empty() {

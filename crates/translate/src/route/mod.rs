@@ -2,7 +2,9 @@
 
 pub(crate) mod action;
 pub(crate) mod gateway;
+mod hash;
 pub(crate) mod matching;
+pub(crate) mod retry;
 pub(crate) mod sidecar;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,13 +69,16 @@ pub(crate) struct Context<'a> {
     pub announces: bool,
     /// Of the VirtualService whose routes are made.
     pub semantics: RouteSemantics,
+    /// A destination without a port means the only port that its service has, whichever the caller called.
+    pub only_port: bool,
 }
 
 impl Context<'_> {
-    /// The port of a destination: the one given, the only one that the service has, or the listener's.
+    /// The port of a destination: the one given, the only one that the service has, or the listener's. The HTTP routes of
+    /// sidecars know services by the port called alone (Istio's `GetDestinationCluster`).
     pub(crate) fn port_of(&self, destination: &Destination) -> u16 {
         let only = || match self.to.services.get(&destination.host)?.ports.as_slice() {
-            [only] => Some(only.number),
+            [only] if self.only_port => Some(only.number),
             _ => None,
         };
         destination.port.or_else(only).unwrap_or(self.port)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use hawser_model::mesh::Mesh;
 use hawser_model::route::{Destination, RouteSemantics, VirtualService};
-use hawser_model::service::Registry;
+use hawser_model::service::{Registry, Resolution};
 use hawser_model::sidecar::OutboundPolicy;
 use hawser_model::{Hostname, Service, Shared, Str};
 use hawser_proto::envoy::config::route::v3 as rds;
@@ -20,7 +20,7 @@ pub(crate) struct SidecarRoutes {
     /// A port, or `host:port` for a sniffed port with an address of its own.
     pub name: Str,
     pub port: u16,
-    /// Services with that port, each with its addresses as the caller sees them.
+    /// Services with that port, each with its addresses as the caller sees them, and `ExternalName`s that have it.
     pub services: Vec<(Shared<Service>, u16)>,
     /// Other names of these services (`ExternalName`).
     pub aliases: BTreeMap<Hostname, Vec<Hostname>>,
@@ -29,7 +29,7 @@ pub(crate) struct SidecarRoutes {
     pub caller: Shared<Caller>,
     pub mesh: Shared<Mesh>,
     pub policy: OutboundPolicy,
-    /// Hosts that some service has, on whichever port.
+    /// Hosts that some service has on that port, whatever it speaks.
     pub known: Shared<BTreeSet<Hostname>>,
     pub announces: bool,
     /// For one host alone: its virtual host takes every authority.
@@ -53,6 +53,10 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
         .filter_map(|h| h.service.map(|s| format!("{}:{}", s.host, h.port)))
         .collect();
     for (service, port) in &input.services {
+        if service.resolution == Resolution::Alias {
+            // It answers to the names of what it stands for, unless a VirtualService names it.
+            continue;
+        }
         if taken.contains(&format!("{}:{port}", service.host)) {
             continue;
         }
@@ -70,40 +74,13 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
             service: Some(service),
         });
     }
-    hosts.sort_by(|a, b| a.name.cmp(&b.name));
-    let full: BTreeSet<String> = hosts
-        .iter()
-        .filter_map(|h| h.domains.first().cloned())
-        .collect();
-    let mut seen = BTreeSet::new();
-    let mut virtual_hosts = Vec::new();
-    for host in hosts {
-        let first = host.domains.first().cloned();
-        let domains: Vec<String> = host
-            .domains
-            .into_iter()
-            // A short name never takes the place of another host's full name.
-            .filter(|d| first.as_ref() == Some(d) || !full.contains(d))
-            .filter(|d| seen.insert(d.clone()))
-            .collect();
-        if domains.is_empty() {
-            continue;
-        }
-        virtual_hosts.push(rds::VirtualHost {
-            name: host.name,
-            domains: if input.single {
-                vec!["*".to_owned()]
-            } else {
-                domains
-            },
-            routes: host.routes,
-            include_request_attempt_count: true,
-            ..Default::default()
-        });
-    }
+    let mut virtual_hosts = without_twins(hosts);
     if input.single {
-        virtual_hosts.truncate(1);
+        for host in &mut virtual_hosts {
+            host.domains = vec!["*".to_owned()];
+        }
     }
+    virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
     if !virtual_hosts
         .iter()
         .any(|v| v.domains.iter().any(|d| d == "*"))
@@ -120,6 +97,35 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
     }
 }
 
+/// Each domain leads to the first host that claims it; a short name never takes the place of another host's full name.
+fn without_twins(hosts: Vec<Host<'_>>) -> Vec<rds::VirtualHost> {
+    let full: BTreeSet<String> = hosts
+        .iter()
+        .filter_map(|h| h.domains.first().cloned())
+        .collect();
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    for host in hosts {
+        let first = host.domains.first().cloned();
+        let domains: Vec<String> = host
+            .domains
+            .into_iter()
+            .filter(|d| first.as_ref() == Some(d) || !full.contains(d))
+            .filter(|d| seen.insert(d.clone()))
+            .collect();
+        if !domains.is_empty() {
+            out.push(rds::VirtualHost {
+                name: host.name,
+                domains,
+                routes: host.routes,
+                include_request_attempt_count: true,
+                ..Default::default()
+            });
+        }
+    }
+    out
+}
+
 fn context<'a>(input: &'a SidecarRoutes, port: u16, semantics: RouteSemantics) -> Context<'a> {
     Context {
         caller: &input.caller,
@@ -129,11 +135,12 @@ fn context<'a>(input: &'a SidecarRoutes, port: u16, semantics: RouteSemantics) -
         tls: false,
         announces: input.announces,
         semantics,
+        only_port: false,
     }
 }
 
 /// Virtual hosts that VirtualServices give rise to: for the services that they name, and for hosts that no service has,
-/// which answer on port 80.
+/// which answer beside these services, or on port 80.
 fn from_rules(input: &SidecarRoutes) -> Vec<Host<'_>> {
     let by_host: BTreeMap<&Hostname, (&Service, u16)> = input
         .services
@@ -152,22 +159,31 @@ fn from_rules(input: &SidecarRoutes) -> Vec<Host<'_>> {
                     None if !input.known.contains(host) => others.push(host),
                     None => {}
                 }
-            } else if rule.semantics != RouteSemantics::Istio {
+            } else if rule.semantics == RouteSemantics::GatewayApi {
                 others.push(host);
             } else {
-                let mut any = false;
                 for (service, port) in by_host.values() {
-                    if service.host.overlaps(host) {
-                        any = true;
-                        if wildcards.get(&service.host) == Some(&at) {
-                            services.push((*service, *port));
-                        }
+                    if wildcards.get(&service.host) == Some(&at) && service.host.overlaps(host) {
+                        services.push((*service, *port));
                     }
                 }
-                if !any && !input.known.iter().any(|k| k.is_subset_of(host)) {
+                if !input.known.iter().any(|k| k.overlaps(host)) {
                     others.push(host);
                 }
             }
+        }
+        if rule.semantics == RouteSemantics::GatewayApi {
+            // A route holds for the callers of its namespace, or for the services of its namespace.
+            let namespace = &rule.meta.namespace;
+            services.retain(|(s, _)| {
+                s.meta.namespace == *namespace || input.caller.namespace == *namespace
+            });
+            if services.is_empty() {
+                continue;
+            }
+        }
+        if input.single {
+            others.clear();
         }
         if services.is_empty() && (others.is_empty() || input.port != 80) {
             continue;
@@ -178,15 +194,6 @@ fn from_rules(input: &SidecarRoutes) -> Vec<Host<'_>> {
         if routes.is_empty() {
             continue;
         }
-        for (service, port) in &services {
-            out.push(Host {
-                name: format!("{}:{port}", service.host),
-                domains: domains(service, *port, input),
-                port: *port,
-                routes: routes.clone(),
-                service: Some(service),
-            });
-        }
         for host in others {
             out.push(Host {
                 name: format!("{host}:{port}"),
@@ -194,6 +201,15 @@ fn from_rules(input: &SidecarRoutes) -> Vec<Host<'_>> {
                 port,
                 routes: routes.clone(),
                 service: None,
+            });
+        }
+        for (service, port) in services {
+            out.push(Host {
+                name: format!("{}:{port}", service.host),
+                domains: domains(service, port, input),
+                port,
+                routes: routes.clone(),
+                service: Some(service),
             });
         }
     }
@@ -230,13 +246,13 @@ fn most_specific_wildcards(input: &SidecarRoutes) -> BTreeMap<Hostname, usize> {
 /// Names under which a service may be called: in full, in short as far as the caller's namespace allows, and by address.
 fn domains(service: &Service, port: u16, input: &SidecarRoutes) -> Vec<String> {
     let mut out = names(&service.host, input);
+    for alias in input.aliases.get(&service.host).into_iter().flatten() {
+        out.extend(names(alias, input));
+    }
     if service.headless && service.registry == Registry::Kubernetes {
         // Each pod has a name below its service's.
         let below: Vec<String> = out.iter().map(|d| format!("*.{d}")).collect();
         out.extend(below);
-    }
-    for alias in input.aliases.get(&service.host).into_iter().flatten() {
-        out.extend(names(alias, input));
     }
     if !service.headless {
         for net in service.addresses_in(&input.caller.cluster) {

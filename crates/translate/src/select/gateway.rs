@@ -17,6 +17,7 @@ use crate::listener::spec::{
     Routes, TlsSpec, tcp,
 };
 use crate::route::{Caller, GatewayRoutes, GatewayServer};
+use crate::scope;
 use crate::telemetry::{self, AccessLogs};
 use crate::translator::{Session, Translator};
 
@@ -143,13 +144,8 @@ impl Translator {
 
     /// VirtualServices bound to a gateway that the router may see.
     fn bound(&self, session: &Session<'_>, gateway: &Gateway) -> Vec<Shared<VirtualService>> {
-        let name = gateway_ref(gateway);
-        self.snapshot
-            .routes
-            .iter()
-            .filter(|r| r.gateways.contains(&name) && r.visibility.allows(&session.proxy.namespace))
-            .cloned()
-            .collect()
+        let namespace = &session.proxy.namespace;
+        scope::routes_of(&self.snapshot, &gateway_ref(gateway), namespace)
     }
 
     /// Names of the route configurations of a router.

@@ -306,13 +306,14 @@ impl Translator {
         let services: Vec<(Shared<Service>, u16)> = part
             .services
             .iter()
-            .filter(|s| s.resolution != Resolution::Alias)
             .filter(|s| host.is_none_or(|h| s.host.as_str() == h))
             .filter(|s| {
                 s.port(port).is_some_and(|p| {
                     let sniffed = p.protocol.is_sniffed();
                     // A sniffed port with an address of its own has a listener, and routes, of its own.
-                    sniffs |= sniffed && *self.sniffed_route(session, s, port) == *name;
+                    sniffs |= sniffed
+                        && s.resolution != Resolution::Alias
+                        && *self.sniffed_route(session, s, port) == *name;
                     p.protocol.is_http() || sniffed
                 })
             })
@@ -324,7 +325,12 @@ impl Translator {
                 aliases.entry(target).or_default().push(alias.host.clone());
             }
         }
-        let known = part.services.iter().map(|s| s.host.clone()).collect();
+        let known = part
+            .services
+            .iter()
+            .filter(|s| s.port(port).is_some())
+            .map(|s| s.host.clone())
+            .collect();
         Some(SidecarRoutes {
             name: name.into(),
             port,
