@@ -69,11 +69,18 @@ pub(crate) fn spec_required(kind: Kind) -> bool {
         kind,
         Kind::TrafficExtension
             | Kind::WasmPlugin
-            | Kind::DestinationRule
             | Kind::ServiceEntry
             | Kind::WorkloadEntry
             | Kind::WorkloadGroup
     )
+}
+
+/// What a kind demands of its `spec` that its type, used in other places as well, does not.
+pub(crate) fn spec_rules(kind: Kind) -> &'static [Rule] {
+    match kind {
+        Kind::WorkloadEntry => const { &[Rule::Cel(&rules::ADDRESS_OR_NETWORK)] },
+        _ => &[],
+    }
 }
 
 /// Name, path and description of the columns of `kubectl get`, the age aside.
@@ -150,7 +157,7 @@ fn version(kind: Kind, info: &KindInfo, name: &str) -> Value {
     status["x-kubernetes-preserve-unknown-fields"] = json!(true);
     let mut root = json!({
         "type": "object",
-        "properties": {"spec": schema(kind.spec_shape(), &[]), "status": status},
+        "properties": {"spec": schema(kind.spec_shape(), spec_rules(kind)), "status": status},
     });
     if spec_required(kind) {
         root["required"] = json!(["spec"]);

@@ -55,7 +55,7 @@ message! {
         lua: Option<LuaConfig>,
     }
     oneof [wasm, lua]
-    rule Cel(&rules::SELECTOR_OR_TARGET_REFS);
+    rule Cel(&rules::LABELS_OR_TARGET_REFS);
     rule Cel(&rules::WASM_OR_LUA);
 
     pub struct WasmConfig {
@@ -91,10 +91,10 @@ choice! {
     }
 
     pub enum ExecutionPhase {
-        Unspecified = "EXECUTION_PHASE_UNSPECIFIED",
-        Authn = "EXECUTION_PHASE_AUTHN",
-        Authz = "EXECUTION_PHASE_AUTHZ",
-        Stats = "EXECUTION_PHASE_STATS",
+        Unspecified = "UNSPECIFIED",
+        Authn = "AUTHN",
+        Authz = "AUTHZ",
+        Stats = "STATS",
     }
 
     pub enum FailStrategy {

@@ -22,6 +22,7 @@ pub mod selector;
 pub mod shape;
 pub mod status;
 pub mod telemetry;
+pub(crate) mod uri;
 pub mod validate;
 pub mod yaml;
 

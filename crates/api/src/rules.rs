@@ -2,6 +2,7 @@
 
 use crate::scalar::Duration;
 use crate::shape::Cel;
+use crate::uri;
 use serde_json::Value;
 
 /// An API group, or nothing.
@@ -68,6 +69,12 @@ pub static SELECTOR_OR_TARGET_REFS: Cel = Cel {
     },
 };
 
+pub static LABELS_OR_TARGET_REFS: Cel = Cel {
+    rule: "(has(self.selector) ? 1 : 0) + (has(self.targetRefs) ? 1 : 0) <= 1",
+    message: "only one of targetRefs or selector can be set",
+    holds: |v| !(has(v, "selector") && has(v, "targetRefs")),
+};
+
 pub static MILLISECOND: Cel = Cel {
     rule: "duration(self) >= duration('1ms')",
     message: "must be a valid duration greater than 1ms",
@@ -111,11 +118,9 @@ pub static WASM_URL: Cel = Cel {
     rule: "isURL(self) ? (url(self).getScheme() in [\"\", \"http\", \"https\", \"oci\", \"file\"]) : (isURL(\"http://\" + self) && \
            url(\"http://\" + self).getScheme() in [\"\", \"http\", \"https\", \"oci\", \"file\"])",
     message: "url must have schema one of [http, https, file, oci]",
-    holds: |v| match text(v).split_once("://") {
-        Some((scheme, rest)) => {
-            ["http", "https", "oci", "file"].contains(&scheme) && !rest.is_empty()
-        }
-        None => !text(v).contains([' ', '\\']),
+    holds: |v| match uri::parse(text(v)) {
+        Ok(uri) => ["", "http", "https", "oci", "file"].contains(&uri.scheme.as_str()),
+        Err(_) => uri::parse(&format!("http://{}", text(v))).is_ok(),
     },
 };
 
@@ -249,6 +254,12 @@ pub static NAMES_OR_CERTIFICATES: Cel = Cel {
     holds: |v| !(has(v, "tlsCertificates") && has(v, "credentialNames")),
 };
 
+pub static NAMES_OR_FILES: Cel = Cel {
+    rule: "(has(self.credentialNames) ? 1 : 0) + (has(self.tlsCertificates) ? 1 : 0) <= 1",
+    message: "only one of credentialName or tlsCertificates can be set",
+    holds: |v| !(has(v, "credentialNames") && has(v, "tlsCertificates")),
+};
+
 pub static NAME_OR_NAMES: Cel = Cel {
     rule: "(has(self.credentialName) ? 1 : 0) + (has(self.credentialNames) ? 1 : 0) <= 1",
     message: "only one of credentialName or credentialNames can be set",
@@ -275,7 +286,9 @@ pub static PORT_LEVEL_NEEDS_SELECTOR: Cel = Cel {
 pub static HTTP_URL: Cel = Cel {
     rule: "url(self).getScheme() in [\"http\", \"https\"]",
     message: "url must have scheme http:// or https://",
-    holds: |v| text(v).starts_with("http://") || text(v).starts_with("https://"),
+    holds: |v| {
+        uri::parse(text(v)).is_ok_and(|uri| ["http", "https"].contains(&uri.scheme.as_str()))
+    },
 };
 
 pub static JWKS_ONCE: Cel = Cel {

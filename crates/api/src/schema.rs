@@ -9,14 +9,14 @@ use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Checks a value against a shape; `path` is where the value stands in its object.
-pub fn check(shape: &Shape, value: &Value, path: &str) -> Vec<Fault> {
+/// Checks a value against a shape and the rules of the field that has it; `path` is where the value stands in its object.
+pub fn check(shape: &Shape, rules: &[Rule], value: &Value, path: &str) -> Vec<Fault> {
     let mut checker = Checker {
         path: path.to_owned(),
         faults: Vec::new(),
         patterns: BTreeMap::new(),
     };
-    checker.shape(shape, &[], value);
+    checker.shape(shape, rules, value);
     checker.faults
 }
 
@@ -68,12 +68,20 @@ impl Checker {
                 self.rules(&message.rules, value);
             }
             (Shape::List(inner), Value::Array(items)) => {
+                let nullable = matches!(**inner, Shape::Nullable(_) | Shape::Any);
                 for (i, item) in items.iter().enumerate() {
-                    self.within_item(i, |c| c.shape(inner, each, item));
+                    self.within_item(i, |c| {
+                        // An API server takes fields that are null away, but not items.
+                        if item.is_null() && !nullable {
+                            c.fault(FaultKind::Type, "must not be null", "remove the empty item");
+                        } else {
+                            c.shape(inner, each, item);
+                        }
+                    });
                 }
             }
             (Shape::Map(inner), Value::Object(map)) => {
-                for (key, value) in map {
+                for (key, value) in map.iter().filter(|(_, v)| !v.is_null()) {
                     self.within(key, |c| c.shape(inner, each, value));
                 }
             }
@@ -140,7 +148,10 @@ impl Checker {
     fn rule(&mut self, rule: &Rule, value: &Value) {
         let chars = value.as_str().map(|s| s.chars().count());
         let items = value.as_array().map(Vec::len);
-        let properties = value.as_object().map(serde_json::Map::len);
+        // What is null is taken away before anything is counted.
+        let properties = value
+            .as_object()
+            .map(|map| map.values().filter(|v| !v.is_null()).count());
         match *rule {
             Rule::MinLength(n) if chars.is_some_and(|c| c < n) => {
                 self.broken(if n == 1 {

@@ -164,6 +164,7 @@ pub fn server_tls(tls: &api::ServerTlsSettings) -> ServerTls {
         max_version: tls_version(tls.max_protocol_version),
         ciphers: strs(&tls.cipher_suites),
         ecdh_curves: strs(&tls.ecdh_curves),
+        accept_untrusted: tls.insecure_skip_verify == Some(true),
         handshake_timeout: None,
     }
 }

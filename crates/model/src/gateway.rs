@@ -92,6 +92,8 @@ pub struct ServerTls {
     pub ciphers: Vec<Str>,
     /// Key exchange groups.
     pub ecdh_curves: Vec<Str>,
+    /// Whether clients are accepted whose certificate does not hold.
+    pub accept_untrusted: bool,
     /// Time that the handshake may take; `None` is 15 s.
     pub handshake_timeout: Option<Duration>,
 }

@@ -147,7 +147,7 @@ message! {
         failover: Vec<LocalityFailover>,
         failover_priority: Vec<String>,
         /// 6 if absent.
-        min_cluster_size: Option<u64>,
+        min_cluster_size: Option<u32> [Min(1)],
     }
 
     pub struct ConnectionPoolSettings {

@@ -48,8 +48,11 @@ message! {
         max_protocol_version: TlsProtocol,
         cipher_suites: Vec<String>,
         ecdh_curves: Vec<String>,
+        /// A client's certificate is looked at, and the connection accepted whether it holds or not.
+        insecure_skip_verify: Option<bool>,
     }
     rule Cel(&rules::NAMES_OR_CERTIFICATES);
+    rule Cel(&rules::NAMES_OR_FILES);
     rule Cel(&rules::NAME_OR_NAMES);
 
     pub struct TlsCertificate {

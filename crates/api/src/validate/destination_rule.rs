@@ -25,7 +25,9 @@ pub(super) fn check(c: &mut Check, rule: &DestinationRule) {
         c.require("name", names::subset(&subset.name));
         policy::labels(c, "labels", &subset.labels);
         if let Some(p) = &subset.traffic_policy {
-            c.within("trafficPolicy", |c| traffic_policy(c, p));
+            c.within("trafficPolicy", |c| {
+                c.unseen_by_istio(|c| traffic_policy(c, p))
+            });
         }
     });
     policy::export_to(c, &rule.export_to, false, rule.workload_selector.is_some());
@@ -87,13 +89,15 @@ fn traffic_policy(c: &mut Check, p: &TrafficPolicy) {
                 "remove it, or fill it in",
             );
         } else {
-            common(
-                c,
-                port.outlier_detection.as_ref(),
-                port.connection_pool.as_ref(),
-                port.load_balancer.as_ref(),
-                port.tls.as_ref(),
-            );
+            c.unseen_by_istio(|c| {
+                common(
+                    c,
+                    port.outlier_detection.as_ref(),
+                    port.connection_pool.as_ref(),
+                    port.load_balancer.as_ref(),
+                    port.tls.as_ref(),
+                );
+            });
         }
     });
     if let Some(t) = &p.tunnel {
@@ -280,8 +284,9 @@ fn load_balancer(c: &mut Check, lb: &LoadBalancerSettings, outlier: Option<&Outl
     c.duration("warmupDurationSecs", lb.warmup_duration_secs);
 }
 
+/// As Envoy counts, to which 1 is one as well.
 fn is_prime(n: u64) -> bool {
-    n > 1
+    n > 0
         && (n < 4
             || (n % 2 == 1
                 && (3..)

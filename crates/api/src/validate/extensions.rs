@@ -3,6 +3,7 @@
 use super::names::{self, Wrong, wrong};
 use super::{Check, policy};
 use crate::extensions::{EnvValueSource, TrafficExtension, TrafficSelector, VmConfig, WasmPlugin};
+use crate::uri;
 use std::collections::BTreeSet;
 
 pub(super) fn check_wasm_plugin(c: &mut Check, p: &WasmPlugin) {
@@ -67,20 +68,28 @@ fn module(c: &mut Check, url: &str, sha256: &str, secret: &str, name: &str, vm: 
 }
 
 fn wasm_url(url: &str) -> Result<(), Wrong> {
-    let help = "use oci://, https://, http:// or file://";
     if url.is_empty() {
-        return Err(wrong("is required", help));
+        return Err(wrong(
+            "is required",
+            "use oci://, https://, http:// or file://",
+        ));
     }
-    if url.contains(|ch: char| ch.is_whitespace() || ch.is_control()) {
-        return Err(wrong(format!("\"{url}\" is not a URL"), help));
-    }
-    match url.split_once("://") {
-        Some((scheme, _)) if !matches!(scheme, "oci" | "http" | "https" | "file") => Err(wrong(
-            format!("\"{scheme}\" is not a scheme for modules"),
-            help,
-        )),
-        _ => Ok(()),
-    }
+    let read = uri::parse(url).or_else(|_| uri::parse(&format!("http://{url}")));
+    let (message, help) = match read {
+        Ok(uri) if matches!(uri.scheme.as_str(), "" | "oci" | "http" | "https" | "file") => {
+            return Ok(());
+        }
+        Ok(uri) if !url.contains("://") => (
+            format!("\"{url}\" reads as a URL of scheme \"{}\"", uri.scheme),
+            format!("write oci://{url}"),
+        ),
+        Ok(uri) => (
+            format!("\"{}\" is not a scheme for modules", uri.scheme),
+            "use oci://, https://, http:// or file://".to_owned(),
+        ),
+        Err(why) => (format!("\"{url}\" is not a URL: {why}"), String::new()),
+    };
+    Err(wrong(message, help))
 }
 
 fn environment(c: &mut Check, vm: &VmConfig) {

@@ -205,10 +205,12 @@ pub(super) fn fault_injection(c: &mut Check, fault: &HttpFaultInjection) {
                     "is not supported",
                     "use httpStatus or grpcStatus",
                 ),
-                (None, None, None) => c.warn(
-                    "the abort has no status, so it does nothing",
-                    "set httpStatus or grpcStatus",
-                ),
+                (None, None, None) => c.unseen_by_istio(|c| {
+                    c.warn(
+                        "the abort has no status, so it does nothing",
+                        "set httpStatus or grpcStatus",
+                    );
+                }),
             }
         });
     }

@@ -55,6 +55,9 @@ pub const UNREACHABLE_RULE: &str = "IST0130";
 /// A match that an earlier one makes useless.
 pub const INEFFECTIVE_MATCH: &str = "IST0131";
 
+/// Our code for mistakes that Istio's own validation lets pass without a word.
+pub const UNSEEN_BY_ISTIO: &str = "HWS0004";
+
 /// One thing found in one object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
@@ -162,7 +165,8 @@ fn schema_faults(value: &Value) -> Vec<Fault> {
     let mut faults = metadata_faults(value);
     match value.get("spec") {
         Some(spec) if !spec.is_null() => {
-            faults.extend(schema::check(kind.spec_shape(), spec, "spec"))
+            let rules = crate::crd::spec_rules(kind);
+            faults.extend(schema::check(kind.spec_shape(), rules, spec, "spec"))
         }
         _ if crate::crd::spec_required(kind) => faults.push(rule("spec", "is required", "")),
         _ => {}
@@ -263,9 +267,41 @@ pub fn from_fault(fault: Fault, object: &ObjectRef) -> Finding {
         code,
         severity,
         object: object.clone(),
+        message: sentence(&fault.path, fault.message),
         path: fault.path,
-        message: fault.message,
         help: fault.help,
+    }
+}
+
+/// A message that stands without its path: one that begins with its verb gets the field's name for a subject.
+fn sentence(path: &str, message: String) -> String {
+    const VERBS: [&str; 9] = [
+        "is ",
+        "has ",
+        "must ",
+        "excludes ",
+        "contradicts ",
+        "needs ",
+        "uses ",
+        "cannot ",
+        "adds ",
+    ];
+    if !VERBS.iter().any(|verb| message.starts_with(verb)) {
+        return message;
+    }
+    // An item of a list is called by the list's name, an entry of a map by its key.
+    let end = path.trim_end_matches(']');
+    let indexed = end
+        .rsplit_once('[')
+        .filter(|(_, index)| index.bytes().all(|b| b.is_ascii_digit()) && !index.is_empty());
+    let name = match indexed {
+        Some((list, _)) => list.rsplit(['.', ']']).next().unwrap_or(list),
+        None => end.rsplit(['.', '[']).next().unwrap_or(end),
+    };
+    if name.is_empty() {
+        message
+    } else {
+        format!("{name} {message}")
     }
 }
 
@@ -275,6 +311,7 @@ pub fn validate(resource: &Resource) -> Vec<Finding> {
         object: resource.object_ref(),
         path: String::new(),
         findings: Vec::new(),
+        unseen: false,
     };
     if resource.kind().info().origin == Origin::Istio && check.annotations(resource) {
         check.within("spec", |c| match resource {
@@ -311,6 +348,8 @@ struct Check {
     object: ObjectRef,
     path: String,
     findings: Vec<Finding>,
+    /// Whether Istio drops the warnings of what is being looked at.
+    unseen: bool,
 }
 
 impl Check {
@@ -365,9 +404,17 @@ impl Check {
             severity,
             object: self.object.clone(),
             path: self.path.clone(),
-            message: message.into(),
+            message: sentence(&self.path, message.into()),
             help: help.into(),
         });
+    }
+
+    /// Looks at something of which Istio reports errors alone: its warnings are then our own.
+    fn unseen_by_istio<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let before = std::mem::replace(&mut self.unseen, true);
+        let out = f(self);
+        self.unseen = before;
+        out
     }
 
     /// An error at the path that is being looked at.
@@ -377,7 +424,12 @@ impl Check {
 
     /// A warning at the path that is being looked at.
     fn warn(&mut self, message: impl Into<String>, help: impl Into<String>) {
-        self.find(SCHEMA_WARNING, Severity::Warning, message, help);
+        let code = if self.unseen {
+            UNSEEN_BY_ISTIO
+        } else {
+            SCHEMA_WARNING
+        };
+        self.find(code, Severity::Warning, message, help);
     }
 
     fn error_at(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {

@@ -6,6 +6,7 @@ use crate::security::{
     Action, AuthorizationPolicy, Condition, JwtRule, Operation, PeerAuthentication,
     RequestAuthentication, Rule, Source,
 };
+use crate::uri;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use regex::Regex;
@@ -73,20 +74,15 @@ fn jwt_rule(c: &mut Check, rule: &JwtRule) {
 }
 
 fn http_url(url: &str) -> Result<(), Wrong> {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    let host = rest.map(|r| r.split(['/', '?', '#']).next().unwrap_or_default());
-    let port_ok = host
-        .and_then(|h| h.rsplit_once(':'))
-        .is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
-    if rest.is_none() || !port_ok || url.contains([' ', '\n']) {
-        return Err(wrong(
-            format!("\"{url}\" is not an http:// or https:// URL"),
-            "",
-        ));
+    let help = "write it as in https://issuer.example/.well-known/jwks.json";
+    match uri::parse(url) {
+        Ok(uri) if matches!(uri.scheme.as_str(), "http" | "https") => Ok(()),
+        Ok(_) => Err(wrong(
+            format!("\"{url}\" does not begin with http:// or https://"),
+            help,
+        )),
+        Err(why) => Err(wrong(format!("\"{url}\" is not a URL: {why}"), help)),
     }
-    Ok(())
 }
 
 /// A JSON Web Key Set, or a single key.

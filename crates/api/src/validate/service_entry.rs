@@ -130,7 +130,7 @@ fn dns(c: &mut Check, se: &ServiceEntry, ports: &BTreeSet<&str>) {
         c.each("hosts", &se.hosts, |c, host| {
             if names::fqdn(host).is_err() {
                 c.error(
-                    format!("\"{host}\" cannot be resolved by DNS"),
+                    "without endpoints, hosts with a wildcard cannot be resolved by DNS",
                     "write a full host name, or give endpoints",
                 );
             }

@@ -114,32 +114,48 @@ fn hosts(c: &mut Check, vs: &VirtualService, for_gateways: bool) {
 
 /// Names of gateways: `namespace/name`, or a name in the same namespace.
 fn gateways(c: &mut Check, gateways: &[String]) {
+    // Istio looks no further than the first one without a namespace.
+    let mut seen_by_istio = true;
     c.each("gateways", gateways, |c, gateway| {
+        let refuse = |c: &mut Check, message: String, help: &str| {
+            if seen_by_istio {
+                c.error(message, help);
+            } else {
+                c.unseen_by_istio(|c| c.warn(message, help));
+            }
+        };
         match gateway.split_once('/') {
             Some((namespace, name)) => {
                 if namespace.is_empty() || name.is_empty() {
-                    c.error(
-                        "the namespace and the name of a gateway must not be empty",
+                    refuse(
+                        c,
+                        "the namespace and the name of a gateway must not be empty".to_owned(),
                         "write namespace/name",
                     );
                 } else if !names::is_dns_label(namespace) || !names::is_dns_label(name) {
-                    c.error(
-                        format!("\"{gateway}\" is not namespace/name of a gateway"),
-                        "",
-                    );
+                    let message = format!("\"{gateway}\" is not namespace/name of a gateway");
+                    refuse(c, message, "use letters, digits and hyphens");
                 }
             }
             None => {
                 if let Some((name, rest)) = gateway.split_once('.') {
                     let namespace = rest.split('.').next().unwrap_or_default();
-                    c.warn(
-                        format!("\"{gateway}\" names a gateway in an old way"),
-                        format!("write {namespace}/{name}"),
-                    );
+                    let old = |c: &mut Check| {
+                        c.warn(
+                            format!("\"{gateway}\" names a gateway in an old way"),
+                            format!("write {namespace}/{name}"),
+                        );
+                    };
+                    if seen_by_istio {
+                        old(c);
+                    } else {
+                        c.unseen_by_istio(old);
+                    }
                 }
                 if let Err(wrong) = names::fqdn(gateway) {
-                    c.error(wrong.message, wrong.help);
+                    refuse(c, wrong.message, &wrong.help);
                 }
+                seen_by_istio = false;
             }
         }
     });
@@ -296,7 +312,7 @@ fn http_match(c: &mut Check, m: &HttpMatchRequest, for_gateways: bool) {
         c.require("port", names::port(m.port));
     }
     policy::labels(c, "sourceLabels", &m.source_labels);
-    gateways(c, &m.gateways);
+    c.unseen_by_istio(|c| gateways(c, &m.gateways));
     if !m.source_namespace.is_empty() && !names::is_dns_label(&m.source_namespace) {
         c.error_at(
             "sourceNamespace",
@@ -392,7 +408,7 @@ fn tls_match(c: &mut Check, m: &TlsMatchAttributes, vs: &VirtualService) {
 }
 
 fn tcp_match(c: &mut Check, m: &L4MatchAttributes) {
-    l4_match(c, &m.destination_subnets, m.port, &m.gateways);
+    c.unseen_by_istio(|c| l4_match(c, &m.destination_subnets, m.port, &m.gateways));
     policy::labels(c, "sourceLabels", &m.source_labels);
 }
 

@@ -182,11 +182,7 @@ fn telemetry_extensions_and_patches() {
         &["spec.match[0].ports[0].number"],
     );
     wp("{}", &["spec.url"]);
-    check(
-        "TrafficExtension",
-        "{phase: EXECUTION_PHASE_AUTHN}",
-        &["spec"],
-    );
+    check("TrafficExtension", "{phase: AUTHN}", &["spec"]);
     check(
         "TrafficExtension",
         "{lua: {inlineCode: x}, wasm: {url: 'oci://a'}}",
@@ -300,4 +296,38 @@ fn metadata_that_any_cluster_refuses() {
         object(json!({"name": "a", "labels": {"x": "a b"}})),
         ["metadata.labels.x"]
     );
+}
+
+#[test]
+fn urls_are_read_as_go_reads_them() {
+    let wp = |url: &str, ok: bool| {
+        let expected: &[&str] = if ok { &[] } else { &["spec.url"] };
+        check("WasmPlugin", &format!("{{url: '{url}'}}"), expected);
+    };
+    wp("oci://reg.test/p:1", true);
+    wp("reg.test/p:1", true);
+    wp("/opt/p.wasm", true);
+    // A registry's port makes its host a scheme.
+    wp("reg.test:5000/p", false);
+    wp("{host}/p", false);
+    let keys = |uri: &str, ok: bool| {
+        let expected: &[&str] = if ok {
+            &[]
+        } else {
+            &["spec.jwtRules[0].jwksUri"]
+        };
+        let spec = format!("{{jwtRules: [{{issuer: a, jwksUri: '{uri}'}}]}}");
+        check("RequestAuthentication", &spec, expected);
+    };
+    keys("https://a.test/keys", true);
+    keys("HTTPS://a.test:8443/keys?v=1", true);
+    keys("a.test/keys", false);
+    keys("ftp://a.test/keys", false);
+    keys("https://a.test:port/keys", false);
+}
+
+#[test]
+fn what_is_null_is_absent_and_items_must_not_be() {
+    check("PeerAuthentication", "{mtls: null}", &[]);
+    check("AuthorizationPolicy", "{rules: [null]}", &["spec.rules[0]"]);
 }

@@ -287,3 +287,56 @@ fn unreachable_routes() {
         &[],
     );
 }
+
+#[test]
+fn what_istio_says_nothing_of_has_a_code_of_our_own() {
+    use hawser_api::validate::{UNSEEN_BY_ISTIO, check_document};
+    let codes = |kind: &str, spec: &str| -> Vec<(&'static str, String)> {
+        let text = format!(
+            "{{apiVersion: networking.istio.io/v1, kind: {kind}, metadata: {{name: x}}, spec: {spec}}}"
+        );
+        let doc = hawser_api::manifest::read("f.yaml", text.as_bytes())
+            .docs
+            .remove(0);
+        let found = check_document(doc.value, "ns").findings;
+        found.into_iter().map(|f| (f.code, f.path)).collect()
+    };
+    let ours = |path: &str| vec![(UNSEEN_BY_ISTIO, path.to_owned())];
+    assert_eq!(
+        codes(
+            "VirtualService",
+            "{hosts: [a], http: [{match: [{gateways: [gw.ns]}], fault: {abort: {}}, route: [{destination: {host: a}}]}]}"
+        ),
+        [
+            ours("spec.http[0].match[0].gateways[0]"),
+            ours("spec.http[0].fault.abort")
+        ]
+        .concat()
+    );
+    // Istio reads the names of gateways up to the first one without a namespace.
+    assert_eq!(
+        codes(
+            "VirtualService",
+            "{hosts: [a.b], gateways: [gw, ns/b_d], http: [{route: [{destination: {host: a}}]}]}"
+        ),
+        ours("spec.gateways[1]")
+    );
+    let failover = "{loadBalancer: {localityLbSetting: {failover: [{from: a, to: b}]}}}";
+    assert_eq!(
+        codes(
+            "DestinationRule",
+            &format!("{{host: a, subsets: [{{name: v1, trafficPolicy: {failover}}}]}}")
+        ),
+        ours("spec.subsets[0].trafficPolicy.loadBalancer.localityLbSetting")
+    );
+    assert_eq!(
+        codes(
+            "DestinationRule",
+            &format!("{{host: a, trafficPolicy: {failover}}}")
+        ),
+        vec![(
+            "IST0133",
+            "spec.trafficPolicy.loadBalancer.localityLbSetting".to_owned()
+        )]
+    );
+}

@@ -259,6 +259,7 @@ fn tls(
         ));
     }
     let mut ca_credential_name = Str::default();
+    let mut accept_untrusted = false;
     if let Some(validation) = &written.frontend_validation
         && let Some(reference) = validation.ca_certificate_refs.first()
     {
@@ -272,7 +273,8 @@ fn tls(
             "kubernetes-gateway"
         };
         ca_credential_name = format!("{scheme}://{of}/{}", reference.name).into();
-        mode = if validation.mode.as_deref() == Some("AllowInsecureFallback") {
+        accept_untrusted = validation.mode.as_deref() == Some("AllowInsecureFallback");
+        mode = if accept_untrusted {
             ServerTlsMode::OptionalMutual
         } else {
             ServerTlsMode::Mutual
@@ -282,6 +284,7 @@ fn tls(
         mode,
         credential_names,
         ca_credential_name,
+        accept_untrusted,
         ..ServerTls::default()
     })
 }

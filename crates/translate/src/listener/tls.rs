@@ -5,6 +5,7 @@ use hawser_model::gateway::{ServerTls, ServerTlsMode, TlsVersion};
 use hawser_model::proxy::TlsFiles;
 use hawser_proto::envoy::config::core::v3 as core;
 use hawser_proto::envoy::extensions::transport_sockets::tls::v3 as tls;
+use tls::certificate_validation_context::TrustChainVerification;
 use tls::common_tls_context::{CombinedCertificateValidationContext, ValidationContextType};
 
 use super::spec::TlsSpec;
@@ -162,6 +163,11 @@ fn server(
             .collect(),
         verify_certificate_spki: wire::strings(&own.verify_spki),
         verify_certificate_hash: wire::strings(&own.verify_hash),
+        trust_chain_verification: if own.accept_untrusted {
+            TrustChainVerification::AcceptUntrusted as i32
+        } else {
+            TrustChainVerification::VerifyTrustChain as i32
+        },
         ..Default::default()
     };
     let roots = if !asks {
