@@ -251,46 +251,20 @@ fn resolve(name: &str, scope: &str, visible: &BTreeMap<&str, bool>) -> Result<(S
     }
 }
 
-/// Stubs that no crate has: Istio's CA service, and the aggregated discovery service with shared bytes.
+/// Stubs that no crate has: Istio's CA service.
 fn stubs(out: &Path) {
-    let method = |name: &str, route: &str, input: &str, output: &str| {
-        tonic_build::manual::Method::builder()
-            .name(name)
-            .route_name(route)
-            .input_type(input)
-            .output_type(output)
-            .codec_path("tonic_prost::ProstCodec")
-    };
-    let sign = method(
-        "create_certificate",
-        "CreateCertificate",
-        "crate::istio::ca::IstioCertificateRequest",
-        "crate::istio::ca::IstioCertificateResponse",
-    );
+    let sign = tonic_build::manual::Method::builder()
+        .name("create_certificate")
+        .route_name("CreateCertificate")
+        .input_type("crate::istio::ca::IstioCertificateRequest")
+        .output_type("crate::istio::ca::IstioCertificateResponse")
+        .codec_path("tonic_prost::ProstCodec");
     let ca = tonic_build::manual::Service::builder()
         .name("IstioCertificateService")
         .package("istio.v1.auth")
         .method(sign.build())
         .build();
-    let full = method(
-        "stream_aggregated_resources",
-        "StreamAggregatedResources",
-        "crate::ads::DiscoveryRequest",
-        "crate::ads::DiscoveryResponse",
-    );
-    let delta = method(
-        "delta_aggregated_resources",
-        "DeltaAggregatedResources",
-        "crate::ads::DeltaDiscoveryRequest",
-        "crate::ads::DeltaDiscoveryResponse",
-    );
-    let ads = tonic_build::manual::Service::builder()
-        .name("AggregatedDiscoveryService")
-        .package("envoy.service.discovery.v3")
-        .method(full.client_streaming().server_streaming().build())
-        .method(delta.client_streaming().server_streaming().build())
-        .build();
     tonic_build::manual::Builder::new()
         .out_dir(out)
-        .compile(&[ca, ads]);
+        .compile(&[ca]);
 }

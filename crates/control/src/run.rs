@@ -11,7 +11,6 @@ use hawser_inject::settings::Settings;
 use hawser_kube::Client;
 use hawser_kube::lease::{Candidate, campaign};
 use hawser_model::ClusterId;
-use hawser_proto::ads::service::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use hawser_proto::istio::ca::service::istio_certificate_service_server::IstioCertificateServiceServer;
 use hawser_serve::ads::Ads;
 use hawser_serve::auth::Authenticator;
@@ -200,9 +199,8 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
         drain.clone(),
     );
     let ca = CaService::new(authority_now.clone(), authenticator, metrics);
-    let discovery = AggregatedDiscoveryServiceServer::new(ads);
-    let open_routes = Routes::new(discovery.clone());
-    let secure_routes = Routes::new(discovery).add_service(IstioCertificateServiceServer::new(ca));
+    let open_routes = Routes::new(ads.clone());
+    let secure_routes = Routes::new(ads).add_service(IstioCertificateServiceServer::new(ca));
 
     let monitor = debug::Monitor {
         published: published.subscribe(),

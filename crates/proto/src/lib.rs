@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod ads;
 pub mod istio;
 pub mod json;
 pub mod type_url;

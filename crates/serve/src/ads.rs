@@ -1,26 +1,24 @@
 //! The gRPC shell of [`crate::stream`]: one task a connection.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::Pin;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
-use futures::Stream as FutureStream;
 use hawser_model::Str;
-use hawser_proto::ads::service::aggregated_discovery_service_server::AggregatedDiscoveryService;
-use hawser_proto::ads::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DeltaResource, DiscoveryRequest,
-    DiscoveryResponse, SharedAny,
-};
 use hawser_proto::envoy::config::core::v3::Node;
-use hawser_translate::Resource;
+use hawser_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codec::Codec;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::server::NamedService;
+use tonic::{Status, Streaming};
+use tonic_prost::ProstCodec;
 
 use crate::auth::{Authenticator, Peer, may_act_for};
 use crate::board::{Board, Place, StreamStatus};
@@ -29,7 +27,10 @@ use crate::kind::Kind;
 use crate::metrics::Metrics;
 use crate::source::View;
 use crate::stream::{self, Push, Stream, Variant};
+use crate::wire::Responses;
 
+/// Bytes of one request: names, and the versions that a proxy has from before.
+const MAX_REQUEST_BYTES: usize = 16 << 20;
 /// Names in one request; a proxy asks for as many as it has clusters.
 const MAX_NAMES: usize = 200_000;
 /// Credentials that one proxy may ask for.
@@ -68,30 +69,39 @@ impl Ads {
         }
     }
 
-    async fn open<In: Incoming, Out: Outgoing>(
-        &self,
-        request: Request<Streaming<In>>,
-    ) -> Result<Response<Responses<Out>>, Status> {
-        let peer = request.extensions().get::<Peer>().cloned();
-        let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
-        let metadata = request.metadata().clone();
-        let (out, responses) = mpsc::channel(4);
+    fn open<In: Incoming>(&self, request: http::Request<Body>) -> http::Response<Body> {
+        let (head, body) = request.into_parts();
+        let Some(peer) = head.extensions.get::<Peer>().cloned() else {
+            return Status::internal("the connection has no peer").into_http();
+        };
+        let metadata = MetadataMap::from_headers(head.headers);
+        let inbound = Streaming::new_request(
+            ProstCodec::<(), In>::default().decoder(),
+            body,
+            None,
+            Some(MAX_REQUEST_BYTES),
+        );
+        let (out, pushes) = mpsc::channel(4);
         let ads = self.clone();
-        let inbound = request.into_inner();
         tokio::spawn(async move {
-            if let Err(status) = ads.serve::<In, Out>(inbound, &out, &peer, &metadata).await {
+            if let Err(status) = ads.serve(inbound, &out, &peer, &metadata).await {
                 tracing::debug!(code = ?status.code(), reason = status.message(), "stream ended");
                 // The proxy may be gone already.
                 let _ = out.send(Err(status)).await;
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
+        let mut response = http::Response::new(Body::new(Responses::new(pushes, In::VARIANT)));
+        let grpc = http::HeaderValue::from_static("application/grpc");
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, grpc);
+        response
     }
 
-    async fn serve<In: Incoming, Out: Outgoing>(
+    async fn serve<In: Incoming>(
         mut self,
         mut inbound: Streaming<In>,
-        out: &mpsc::Sender<Result<Out, Status>>,
+        out: &mpsc::Sender<Result<Push, Status>>,
         peer: &Peer,
         metadata: &MetadataMap,
     ) -> Result<(), Status> {
@@ -122,7 +132,7 @@ impl Ads {
                 Some(request) => session.request(request, &view)?,
                 None => session.view(&view),
             };
-            if !send(out, &pushes).await {
+            if !send(out, pushes).await {
                 return Ok(());
             }
             session.publish();
@@ -145,7 +155,7 @@ impl Ads {
                     view.scope = crate::source::Scope::all();
                 }
             }
-            if next.is_some() && !send(out, &session.view(&view)).await {
+            if next.is_some() && !send(out, session.view(&view)).await {
                 return Ok(());
             }
         }
@@ -160,14 +170,42 @@ impl Ads {
     }
 }
 
-/// Sends pushes, each in as many responses as it has parts; false once the proxy is gone.
-async fn send<Out: Outgoing>(out: &mpsc::Sender<Result<Out, Status>>, pushes: &[Push]) -> bool {
-    for response in pushes.iter().flat_map(Out::parts) {
-        if out.send(Ok(response)).await.is_err() {
+/// Sends pushes; false once the proxy is gone.
+async fn send(out: &mpsc::Sender<Result<Push, Status>>, pushes: Vec<Push>) -> bool {
+    for push in pushes {
+        if out.send(Ok(push)).await.is_err() {
             return false;
         }
     }
     true
+}
+
+/// By hand, not by a generated stub, because of the answer's body: a codec would copy every resource for every proxy.
+impl tower::Service<http::Request<Body>> for Ads {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = request
+            .uri()
+            .path()
+            .rsplit_once('/')
+            .map(|(_, method)| method);
+        ready(Ok(match method {
+            Some("StreamAggregatedResources") => self.open::<DiscoveryRequest>(request),
+            Some("DeltaAggregatedResources") => self.open::<DeltaDiscoveryRequest>(request),
+            _ => Status::unimplemented("no such method").into_http(),
+        }))
+    }
+}
+
+impl NamedService for Ads {
+    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 }
 
 /// A stream with its place on the board, its counters, and what it asks of credentials.
@@ -177,8 +215,6 @@ struct Session {
     /// Nobody knows who it is: no credentials.
     plaintext: bool,
     demands: mpsc::UnboundedSender<Demand>,
-    /// Pushes of which the proxy refused a part, by type: accepting the last part does not accept the whole.
-    refused: BTreeMap<Kind, String>,
     demanded: BTreeSet<Str>,
     place: Place,
     metrics: Metrics,
@@ -202,7 +238,6 @@ impl Session {
             stream,
             plaintext,
             demands: ads.demands.clone(),
-            refused: BTreeMap::new(),
             demanded: BTreeSet::new(),
             place: ads.board.open(id, status),
             metrics: ads.metrics.clone(),
@@ -223,10 +258,7 @@ impl Session {
             );
             return Ok(Vec::new());
         }
-        let mut request = message.request();
-        if In::VARIANT == Variant::Delta {
-            self.join_parts(kind, &mut request);
-        }
+        let request = message.request();
         if request.subscribe.len() + request.unsubscribe.len() + request.initial.len() > MAX_NAMES {
             return Err(Status::resource_exhausted(format!(
                 "more than {MAX_NAMES} names in one request"
@@ -285,22 +317,6 @@ impl Session {
         Ok(())
     }
 
-    /// The machine knows pushes, not their parts: accepting an early part says nothing yet, refusing any part refuses the
-    /// push, and accepting the last one accepts it if no part was refused.
-    fn join_parts(&mut self, kind: Kind, request: &mut stream::Request) {
-        let (push, is_part) = match request.nonce.split_once(PART) {
-            Some((push, _)) => (push.to_owned(), true),
-            None => (request.nonce.clone(), false),
-        };
-        let was_refused = !push.is_empty() && self.refused.get(&kind) == Some(&push);
-        if request.error.is_some() {
-            self.refused.insert(kind, push.clone());
-            request.nonce = push;
-        } else if is_part || was_refused {
-            request.nonce.clear();
-        }
-    }
-
     fn view(&mut self, view: &View) -> Vec<Push> {
         let pushes = tokio::task::block_in_place(|| self.stream.view(view));
         self.count(&pushes);
@@ -339,25 +355,12 @@ impl Drop for Session {
     }
 }
 
-/// Responses of either variant.
-type Responses<Out> = Pin<Box<dyn FutureStream<Item = Result<Out, Status>> + Send>>;
-
-trait Incoming: Send + 'static {
+/// A request of either variant.
+trait Incoming: prost::Message + Default + 'static {
     const VARIANT: Variant;
     fn node(&self) -> Option<&Node>;
     fn type_url(&self) -> &str;
     fn request(self) -> stream::Request;
-}
-
-/// Between the nonce of a push and the number of a part of it; the last part has the nonce alone.
-const PART: char = '/';
-/// Resources of this many bytes together make one response. The transport keeps a buffer as large as the largest response
-/// for as long as a stream lives, so large responses cost memory for every proxy.
-const PART_BYTES: usize = 32 * 1024;
-
-trait Outgoing: Send + Sized + 'static {
-    /// A push as one or several responses.
-    fn parts(push: &Push) -> Vec<Self>;
 }
 
 fn names(list: Vec<String>) -> Vec<Str> {
@@ -402,96 +405,5 @@ impl Incoming for DeltaDiscoveryRequest {
                 .map(|(n, v)| (Str::from(n), v))
                 .collect(),
         }
-    }
-}
-
-/// The bytes of a resource, shared with whoever else is sent the same.
-struct SharedBytes(Arc<Resource>);
-
-impl AsRef<[u8]> for SharedBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.0.any.value
-    }
-}
-
-fn shared(resource: &Arc<Resource>) -> SharedAny {
-    SharedAny {
-        type_url: resource.any.type_url.clone(),
-        value: Bytes::from_owner(SharedBytes(Arc::clone(resource))),
-    }
-}
-
-impl Outgoing for DiscoveryResponse {
-    /// The variant has no parts: a response replaces what was before.
-    fn parts(push: &Push) -> Vec<Self> {
-        vec![Self {
-            version_info: push.sequence.to_string(),
-            resources: push.resources.iter().map(shared).collect(),
-            type_url: push.kind.url().to_owned(),
-            nonce: push.nonce.clone(),
-        }]
-    }
-}
-
-/// Resources in groups of about [`PART_BYTES`], at least one group.
-fn groups(resources: &[Arc<Resource>]) -> Vec<&[Arc<Resource>]> {
-    let mut out = Vec::new();
-    let (mut begin, mut bytes) = (0, 0);
-    for (i, resource) in resources.iter().enumerate() {
-        bytes += resource.any.value.len();
-        if bytes >= PART_BYTES && i + 1 < resources.len() {
-            out.push(&resources[begin..=i]);
-            (begin, bytes) = (i + 1, 0);
-        }
-    }
-    out.push(&resources[begin..]);
-    out
-}
-
-impl Outgoing for DeltaDiscoveryResponse {
-    fn parts(push: &Push) -> Vec<Self> {
-        let resource = |r: &Arc<Resource>| DeltaResource {
-            version: format!("{:x}", r.version),
-            resource: Some(shared(r)),
-            name: r.name.to_string(),
-        };
-        let groups = groups(&push.resources);
-        let last = groups.len() - 1;
-        let part = |(i, group): (usize, &&[Arc<Resource>])| Self {
-            system_version_info: push.sequence.to_string(),
-            resources: group.iter().map(resource).collect(),
-            type_url: push.kind.url().to_owned(),
-            nonce: if i == last {
-                push.nonce.clone()
-            } else {
-                format!("{}{PART}{i}", push.nonce)
-            },
-            removed_resources: if i == last {
-                push.removed.iter().map(ToString::to_string).collect()
-            } else {
-                Vec::new()
-            },
-        };
-        groups.iter().enumerate().map(part).collect()
-    }
-}
-
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Ads {
-    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
-    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        self.open(request).await
-    }
-
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        self.open(request).await
     }
 }

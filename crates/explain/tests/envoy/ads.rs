@@ -6,12 +6,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
-use bytes::Bytes;
-use hawser_proto::ads::service::aggregated_discovery_service_server::{
+use hawser_proto::envoy::service::discovery::v3 as discovery;
+use hawser_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
-use hawser_proto::ads::{self, SharedAny};
-use hawser_proto::envoy::service::discovery::v3 as discovery;
 use hawser_proto::envoy::service::secret::v3::secret_discovery_service_server::{
     SecretDiscoveryService, SecretDiscoveryServiceServer,
 };
@@ -108,12 +106,12 @@ type Answers<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + S
 
 #[tonic::async_trait]
 impl AggregatedDiscoveryService for ControlPlane {
-    type StreamAggregatedResourcesStream = Answers<ads::DiscoveryResponse>;
-    type DeltaAggregatedResourcesStream = Answers<ads::DeltaDiscoveryResponse>;
+    type StreamAggregatedResourcesStream = Answers<discovery::DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Answers<discovery::DeltaDiscoveryResponse>;
 
     async fn stream_aggregated_resources(
         &self,
-        request: Request<Streaming<ads::DiscoveryRequest>>,
+        request: Request<Streaming<discovery::DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
         let (send, receive) = mpsc::channel(8);
         let mut requests = request.into_inner();
@@ -132,11 +130,11 @@ impl AggregatedDiscoveryService for ControlPlane {
                 ) else {
                     continue;
                 };
-                let any = |(_, value): (String, Vec<u8>)| SharedAny {
+                let any = |(_, value): (String, Vec<u8>)| Any {
                     type_url: request.type_url.clone(),
-                    value: Bytes::from(value),
+                    value,
                 };
-                let answer = ads::DiscoveryResponse {
+                let answer = discovery::DiscoveryResponse {
                     version_info: "1".to_owned(),
                     resources: own
                         .select(&request.type_url, &request.resource_names)
@@ -145,6 +143,7 @@ impl AggregatedDiscoveryService for ControlPlane {
                         .collect(),
                     type_url: request.type_url.clone(),
                     nonce: nonce.to_string(),
+                    ..Default::default()
                 };
                 if send.send(Ok(answer)).await.is_err() {
                     return;
@@ -156,7 +155,7 @@ impl AggregatedDiscoveryService for ControlPlane {
 
     async fn delta_aggregated_resources(
         &self,
-        _: Request<Streaming<ads::DeltaDiscoveryRequest>>,
+        _: Request<Streaming<discovery::DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
         Err(Status::unimplemented("state of the world only"))
     }
