@@ -14,7 +14,6 @@ use crate::memo::Rendered;
 use crate::names::{self, NamesInput};
 use crate::resource::Resources;
 use crate::route::{self, RouteInput};
-use crate::scope::ScopeKey;
 use crate::selection::{Given, Selection};
 use crate::translator::{Session, Translator};
 use crate::view::{ClientView, NetworkView};
@@ -31,17 +30,9 @@ impl Translator {
         }
         let inbound = self.inbound_clusters(&session);
         Given {
-            shared: self.shared_clusters(&session),
+            shared: self.shared(&session, Part::Clusters),
             own: self.rendered_clusters(&session, inbound, false),
         }
-    }
-
-    fn shared_clusters(&self, session: &Session<'_>) -> Arc<Selection> {
-        self.shared(session, Part::Clusters, |client| {
-            let mut inputs = self.outbound_clusters(client);
-            inputs.extend(self.special_clusters(client));
-            self.rendered_clusters(client, inputs, true)
-        })
     }
 
     /// The endpoints of clusters of these names, or of all clusters; those of clusters that do not exist, or have no
@@ -59,13 +50,8 @@ impl Translator {
                 None => of(&mut self.clusters(proxy).own.keys()),
             };
         }
-        let shared = self.shared(&session, Part::Endpoints, |client| {
-            let clusters = self.shared_clusters(&session);
-            let names = clusters.resources().keys();
-            by_name(names.filter_map(|name| self.endpoints_of(client, name)))
-        });
         Given {
-            shared,
+            shared: self.shared(&session, Part::Endpoints),
             own: BTreeMap::new(),
         }
     }
@@ -77,12 +63,9 @@ impl Translator {
             let specs = self.gateway_listeners(&session);
             return Given::own(self.rendered_listeners(&session, specs, true));
         }
-        let shared = self.shared(&session, Part::Listeners, |client| {
-            self.rendered_listeners(client, self.outbound_listeners(client), true)
-        });
         let inbound = self.inbound_listeners(&session);
         Given {
-            shared,
+            shared: self.shared(&session, Part::Listeners),
             own: self.rendered_listeners(&session, inbound, false),
         }
     }
@@ -97,9 +80,7 @@ impl Translator {
                 None => of(&self.route_names(&session)),
             };
         }
-        let shared = self.shared(&session, Part::Routes, |client| {
-            self.rendered_routes(client, &self.route_names(client))
-        });
+        let shared = self.shared(&session, Part::Routes);
         // A listener that is going away, or a user's own, may ask for another.
         let others = names
             .into_iter()
@@ -114,11 +95,8 @@ impl Translator {
         if proxy.kind != ProxyKind::Sidecar {
             return Given::default();
         }
-        let shared = self.shared(&self.session(proxy), Part::Names, |client| {
-            by_name([self.name_table(client)])
-        });
         Given {
-            shared,
+            shared: self.shared(&self.session(proxy), Part::Names),
             own: BTreeMap::new(),
         }
     }
@@ -135,17 +113,33 @@ impl Translator {
         }
     }
 
-    /// What all sidecars of the proxy's audience are given.
-    fn shared(
-        &self,
-        session: &Session<'_>,
-        part: Part,
-        select: impl FnOnce(&Session<'_>) -> BTreeMap<Str, Rendered>,
-    ) -> Arc<Selection> {
+    /// The part of a sidecar's configuration that it has in common with all of its audience.
+    fn select(&self, part: Part, session: &Session<'_>) -> BTreeMap<Str, Rendered> {
+        match part {
+            Part::Clusters => {
+                let mut inputs = self.outbound_clusters(session);
+                inputs.extend(self.special_clusters(session));
+                self.rendered_clusters(session, inputs, true)
+            }
+            Part::Endpoints => {
+                let clusters = self.shared(session, Part::Clusters);
+                let names = clusters.resources().keys();
+                by_name(names.filter_map(|name| self.endpoints_of(session, name)))
+            }
+            Part::Listeners => {
+                self.rendered_listeners(session, self.outbound_listeners(session), true)
+            }
+            Part::Routes => self.rendered_routes(session, &self.route_names(session)),
+            Part::Names => by_name([self.name_table(session)]),
+        }
+    }
+
+    /// What all sidecars of the proxy's audience are given: selected once, by a session that sees nothing else of the proxy.
+    fn shared(&self, session: &Session<'_>, part: Part) -> Arc<Selection> {
         let patches = &session.patches;
         let audience = Audience {
             part,
-            scope: ScopeKey::of(&self.snapshot, session.proxy),
+            scope: session.key.clone(),
             client: audience::client(session.proxy, &session.scope),
             http: (part == Part::Listeners).then(|| self.outbound_http(session)),
             patches: match part {
@@ -161,8 +155,9 @@ impl Translator {
                 own.then(|| audience.patches.clone()).flatten()
             };
             let client = &audience.client;
-            select(&Session {
+            let session = Session {
                 proxy: client,
+                key: audience.scope.clone(),
                 scope: Arc::clone(&session.scope),
                 view: Shared::new(ClientView::of(client)),
                 network: Shared::new(NetworkView::of(client)),
@@ -175,7 +170,8 @@ impl Translator {
                     problems: Vec::new(),
                 },
                 http: audience.http.clone(),
-            })
+            };
+            self.select(audience.part, &session)
         })
     }
 
@@ -280,3 +276,6 @@ impl Translator {
 fn by_name(resources: impl IntoIterator<Item = Rendered>) -> BTreeMap<Str, Rendered> {
     resources.into_iter().map(|r| (r.name.clone(), r)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,8 @@ impl std::fmt::Debug for Translator {
 /// One proxy under one snapshot: what most questions need.
 pub(crate) struct Session<'a> {
     pub proxy: &'a Proxy,
+    /// What decides the scope; asked of the whole proxy, of which an audience's session has only a part.
+    pub key: ScopeKey,
     pub scope: Arc<Scope>,
     pub view: Shared<ClientView>,
     pub network: Shared<NetworkView>,
@@ -152,9 +154,10 @@ impl Translator {
             workload,
             labels,
             proxy,
-            scope: self.scopes.get(key, |key| {
+            scope: self.scopes.get(key.clone(), |key| {
                 Arc::new(Scope::new(&self.snapshot, &self.rules, key))
             }),
+            key,
             view: Shared::new(ClientView::of(proxy)),
             network: Shared::new(NetworkView::of(proxy)),
             http: None,
