@@ -12,6 +12,7 @@ mod names;
 mod netns;
 mod object;
 mod pki;
+mod protobuf;
 mod rules;
 mod schema;
 mod selector;

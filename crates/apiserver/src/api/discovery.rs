@@ -259,9 +259,20 @@ fn discovery_list(
 
 /// An answer that clients may keep and ask about again.
 pub fn with_etag(call: &Call, content_type: &'static str, body: String) -> Answer {
-    let etag = format!("\"{}\"", hash(body.as_bytes()));
+    let tag = hash(body.as_bytes());
+    with_tag(call, content_type, &tag, || body.into_bytes())
+}
+
+/// The same where what the body is made from stands for it; it is made only for who does not have it.
+pub fn with_tag(
+    call: &Call,
+    content_type: &'static str,
+    tag: &str,
+    body: impl FnOnce() -> Vec<u8>,
+) -> Answer {
+    let etag = format!("\"{tag}\"");
     let fresh = call.if_none_match == etag;
-    let mut answer = Answer::new(full(if fresh { String::new() } else { body }));
+    let mut answer = Answer::new(full(if fresh { Vec::new() } else { body() }));
     if fresh {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
     }

@@ -10,12 +10,12 @@ mod tokens;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request as HttpRequest, header};
+use http::{HeaderMap, HeaderValue, Method, Request as HttpRequest, header};
 use hyper::body::Incoming;
 
 use crate::auth::User;
 use crate::cluster::Cluster;
-use crate::http::{Answer, Query, ResourcePath, RoutePath, split, status, text};
+use crate::http::{Answer, Query, ResourcePath, RoutePath, refusal, split, text};
 use crate::status::ApiError;
 
 /// A request with its path taken apart and its caller known.
@@ -59,14 +59,24 @@ pub async fn handle(
     certificate: Option<&[u8]>,
     request: HttpRequest<Incoming>,
 ) -> Answer {
+    let accept = header_text(request.headers(), &header::ACCEPT);
     let mut answer = match serve(cluster, certificate, request).await {
         Ok(answer) => answer,
-        Err(error) => status(&error),
+        Err(error) => refusal(&error, &accept),
     };
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
         answer.headers_mut().insert("audit-id", id);
     }
     answer
+}
+
+/// A header as text; empty when absent or not ASCII.
+fn header_text(headers: &HeaderMap, name: &header::HeaderName) -> String {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 async fn serve(
@@ -75,14 +85,7 @@ async fn serve(
     request: HttpRequest<Incoming>,
 ) -> Result<Answer, ApiError> {
     let (parts, body) = request.into_parts();
-    let text_of = |name: &header::HeaderName| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text_of = |name: &header::HeaderName| header_text(&parts.headers, name);
     let agent = text_of(&header::USER_AGENT);
     let agent = match agent.split('/').next() {
         None | Some("") => "unknown".to_owned(),

@@ -1,4 +1,4 @@
-//! OpenAPI v3: the list of documents and each group version's document.
+//! OpenAPI: v3's list of documents and each group version's document, and v2's one document of all.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,11 +6,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::Call;
-use super::discovery::{hash, with_etag};
+use super::discovery::{hash, with_etag, with_tag};
 use crate::cluster::Cluster;
 use crate::http::{Answer, full, text};
 use crate::kinds::{Catalog, Kind};
-use crate::schema::Schemas;
+use crate::schema::{Schemas, openapi_v2};
 use crate::status::ApiError;
 
 /// The documents that are not of a group version: paths of the server itself.
@@ -110,6 +110,18 @@ pub fn document(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answe
         }
         return Ok(answer);
     }
+    let body = described(&catalog, group, version);
+    let mut answer = with_etag(call, "application/json", body.to_string());
+    if !asked.is_empty() {
+        // The document of a hash never changes.
+        let forever = HeaderValue::from_static("public, immutable");
+        answer.headers_mut().insert(header::CACHE_CONTROL, forever);
+    }
+    Ok(answer)
+}
+
+/// The v3 document of a group version.
+fn described(catalog: &Catalog, group: &str, version: &str) -> Value {
     let specs: Vec<Value> = {
         let custom = catalog
             .kinds_of(group, version)
@@ -129,13 +141,7 @@ pub fn document(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answe
             add_stored(&mut body, kind);
         }
     }
-    let mut answer = with_etag(call, "application/json", body.to_string());
-    if !asked.is_empty() {
-        // The document of a hash never changes.
-        let forever = HeaderValue::from_static("public, immutable");
-        answer.headers_mut().insert(header::CACHE_CONTROL, forever);
-    }
-    Ok(answer)
+    body
 }
 
 /// Describes a kind as the one that it is stored as, under its own name and paths.
@@ -180,7 +186,44 @@ fn rename(value: &mut Value, kind: &Kind) {
     }
 }
 
-/// OpenAPI v2 is not served; clients that read v3 do not ask for it.
-pub fn v2(_cluster: &Arc<Cluster>, _call: &Call) -> Result<Answer, ApiError> {
-    Ok(text(404, "404 page not found\n"))
+const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// The older name of the same, which kubectl asks for.
+const GNOSTIC_AT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// `/openapi/v2`: all group versions in one document, rendered when asked; clients keep it by its ETag.
+pub fn v2(cluster: &Arc<Cluster>, call: &Call) -> Result<Answer, ApiError> {
+    let catalog = cluster.catalog.load();
+    let form = call.accept.split(',').find_map(|clause| {
+        match clause.split(';').next().unwrap_or_default().trim() {
+            "" | "*/*" | "application/*" | "application/json" => Some("application/json"),
+            GNOSTIC | GNOSTIC_AT => Some(GNOSTIC),
+            _ => None,
+        }
+    });
+    let Some(form) = form else {
+        return Ok(text(406, "406 not acceptable\n"));
+    };
+    let served: Vec<(&str, &str)> = std::iter::once(("", "v1"))
+        .chain(
+            catalog
+                .groups()
+                .flat_map(|(group, versions)| versions.iter().map(move |v| (&**group, &**v))),
+        )
+        .collect();
+    let sources = served
+        .iter()
+        .fold(form.to_owned(), |all, (group, version)| {
+            all + &document_hash(&catalog, group, version)
+        });
+    Ok(with_tag(call, form, &hash(sources.as_bytes()), || {
+        let documents: Vec<Value> = served
+            .iter()
+            .map(|(group, version)| described(&catalog, group, version))
+            .collect();
+        let document = openapi_v2::from_v3(&documents);
+        match form {
+            GNOSTIC => openapi_v2::protobuf(&document),
+            _ => document.to_string().into_bytes(),
+        }
+    }))
 }

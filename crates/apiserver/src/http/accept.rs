@@ -20,8 +20,17 @@ pub struct Accept {
     pub shape: Shape,
 }
 
-const BUILT_IN: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-const CUSTOM: &str = "application/json, application/yaml";
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// What the real server's serializers know; its messages name all of them, whatever a kind is served as.
+const KNOWN: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// Whether a client that takes none of the forms of objects takes a `Status` in protobuf, as client-go's typed clients
+/// do when they are told to ask for nothing else.
+pub fn wants_protobuf_status(header: &str) -> bool {
+    let of = |clause: &str| clause.split(';').next().unwrap_or_default().trim() == PROTOBUF;
+    header.split(',').any(of) && negotiate(header, true).is_err()
+}
 
 /// Picks the first form in an `Accept` header that can be served. Objects are served as JSON and YAML; a client
 /// that also takes protobuf is given JSON.
@@ -69,8 +78,8 @@ pub fn negotiate(header: &str, custom: bool) -> Result<Accept, ApiError> {
         return Err(ApiError::new(
             406,
             "NotAcceptable",
-            format!("only the following media types are accepted: {CUSTOM}"),
+            format!("only the following media types are accepted: {KNOWN}"),
         ));
     }
-    Err(ApiError::not_acceptable(BUILT_IN))
+    Err(ApiError::not_acceptable(KNOWN))
 }

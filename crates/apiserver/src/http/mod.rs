@@ -5,9 +5,10 @@ mod body;
 mod path;
 mod query;
 mod respond;
+mod status_protobuf;
 
 pub use accept::{Accept, Shape, negotiate};
 pub use body::{BODY_LIMIT, Decoded, Format, decode, read_body};
 pub use path::{ResourcePath, RoutePath, split};
 pub use query::Query;
-pub use respond::{Answer, full, json, status, text};
+pub use respond::{Answer, full, json, refusal, text};

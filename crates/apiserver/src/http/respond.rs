@@ -6,7 +6,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
-use super::accept::Accept;
+use super::accept::{Accept, PROTOBUF, wants_protobuf_status};
+use super::status_protobuf;
 use crate::status::ApiError;
 
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -50,6 +51,19 @@ pub fn text(code: u16, body: &'static str) -> Answer {
         "text/plain; charset=utf-8",
         Bytes::from_static(body.as_bytes()),
     )
+}
+
+/// An error as its `Status`, in the form that an `Accept` header takes.
+pub fn refusal(error: &ApiError, accept: &str) -> Answer {
+    if !wants_protobuf_status(accept) {
+        return status(error);
+    }
+    let mut answer = status(error);
+    *answer.body_mut() = full(status_protobuf::encode(&error.to_status()));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    answer
 }
 
 /// An error as its `Status`.

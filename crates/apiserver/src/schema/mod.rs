@@ -9,6 +9,7 @@ mod defaults;
 mod ir;
 pub mod managed;
 mod openapi;
+pub mod openapi_v2;
 mod protobuf;
 mod prune;
 mod quantity;

@@ -3,11 +3,14 @@
 mod admission;
 mod auth;
 mod client;
+mod client_go;
 mod custom;
 mod durability;
+mod helm;
 mod informers;
 mod kubectl;
 mod lifecycle;
 mod namespace;
 mod objects;
+mod tools;
 mod watch;

@@ -1,7 +1,7 @@
 //! What is wrong with a custom object, in the words of the real server.
 
 use kube_cel::validate_compiled;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{CrdSchema, DEPTH, Node, Type};
 use crate::schema::Invalid;
@@ -91,92 +91,103 @@ impl Found {
         {
             return;
         }
-        if !self.type_fits(node, value, path) {
-            return;
-        }
-        let limits = &node.limits;
-        if !limits.allowed.is_empty() && !limits.allowed.iter().any(|a| same(a, value)) {
-            let known: Vec<String> = limits.allowed.iter().map(Value::to_string).collect();
-            let message = format!(
-                "Unsupported value: {value}: supported values: {}",
-                known.join(", ")
-            );
-            self.add("FieldValueNotSupported", path, message);
-        }
+        // Every check applies that the value's own type allows, in the real server's order.
+        self.type_fits(node, value, path);
+        self.combined(node, value, path, depth);
         match value {
             Value::String(text) => self.string(node, text, path),
             Value::Number(number) => self.number(node, number, path),
-            Value::Array(list) => {
-                let count = list.len() as u64;
-                if let Some(max) = limits.max_items.filter(|max| count > *max) {
-                    self.add(
-                        "FieldValueTooMany",
-                        path,
-                        format!("Too many: {count}: must have at most {max} items"),
-                    );
-                }
-                if let Some(min) = limits.min_items.filter(|min| count < *min) {
-                    self.invalid(path, count, format!("should have at least {min} items"));
-                }
-                if let Some(items) = &node.items {
-                    for (i, value) in list.iter().enumerate() {
-                        self.check(items, value, &format!("{path}[{i}]"), depth + 1);
-                    }
-                }
-            }
-            Value::Object(map) => {
-                let count = map.len() as u64;
-                if let Some(max) = limits.max_properties.filter(|max| count > *max) {
-                    self.add(
-                        "FieldValueTooMany",
-                        path,
-                        format!("Too many: {count}: must have at most {max} items"),
-                    );
-                }
-                if let Some(min) = limits.min_properties.filter(|min| count < *min) {
-                    self.invalid(
-                        path,
-                        count,
-                        format!("should have at least {min} properties"),
-                    );
-                }
-                for name in limits
-                    .required
-                    .iter()
-                    .filter(|name| !map.contains_key(*name))
-                {
-                    self.add(
-                        "FieldValueRequired",
-                        &join(path, name),
-                        "Required value".to_owned(),
-                    );
-                }
-                for (name, value) in map {
-                    // Its own validation applies.
-                    if depth == 0 && path.is_empty() && name == "metadata" {
-                        continue;
-                    }
-                    if let Some(child) = node.child(name) {
-                        self.check(child, value, &join(path, name), depth + 1);
-                    }
-                }
-            }
+            Value::Array(list) => self.list(node, list, path, depth),
             _ => {}
         }
-        self.combined(node, value, path, depth);
+        self.allowed(node, value, path);
+        if let Value::Object(map) = value {
+            self.map(node, map, path, depth);
+        }
     }
 
-    fn type_fits(&mut self, node: &Node, value: &Value, path: &str) -> bool {
+    fn allowed(&mut self, node: &Node, value: &Value, path: &str) {
+        let allowed = &node.limits.allowed;
+        if allowed.is_empty() || allowed.iter().any(|a| same(a, value)) {
+            return;
+        }
+        let known: Vec<String> = allowed.iter().map(Value::to_string).collect();
+        let message = format!(
+            "Unsupported value: {value}: supported values: {}",
+            known.join(", ")
+        );
+        self.add("FieldValueNotSupported", path, message);
+    }
+
+    fn list(&mut self, node: &Node, list: &[Value], path: &str, depth: usize) {
+        let limits = &node.limits;
+        let count = list.len() as u64;
+        if let Some(max) = limits.max_items.filter(|max| count > *max) {
+            self.add(
+                "FieldValueTooMany",
+                path,
+                format!("Too many: {count}: must have at most {max} items"),
+            );
+        }
+        if let Some(min) = limits.min_items.filter(|min| count < *min) {
+            self.invalid(path, count, format!("should have at least {min} items"));
+        }
+        if let Some(items) = &node.items {
+            for (i, value) in list.iter().enumerate() {
+                self.check(items, value, &format!("{path}[{i}]"), depth + 1);
+            }
+        }
+    }
+
+    fn map(&mut self, node: &Node, map: &Map<String, Value>, path: &str, depth: usize) {
+        let limits = &node.limits;
+        let count = map.len() as u64;
+        if let Some(max) = limits.max_properties.filter(|max| count > *max) {
+            self.add(
+                "FieldValueTooMany",
+                path,
+                format!("Too many: {count}: must have at most {max} items"),
+            );
+        }
+        if let Some(min) = limits.min_properties.filter(|min| count < *min) {
+            self.invalid(
+                path,
+                count,
+                format!("should have at least {min} properties"),
+            );
+        }
+        for name in limits
+            .required
+            .iter()
+            .filter(|name| !map.contains_key(*name))
+        {
+            self.add(
+                "FieldValueRequired",
+                &join(path, name),
+                "Required value".to_owned(),
+            );
+        }
+        for (name, value) in map {
+            // Its own validation applies.
+            if depth == 0 && path.is_empty() && name == "metadata" {
+                continue;
+            }
+            if let Some(child) = node.child(name) {
+                self.check(child, value, &join(path, name), depth + 1);
+            }
+        }
+    }
+
+    fn type_fits(&mut self, node: &Node, value: &Value, path: &str) {
         if node.int_or_string {
-            let fits = value.is_string() || is_integer(value);
-            if !fits {
+            if !value.is_string() && !is_integer(value) {
                 let given = type_name(value);
                 let message = format!(
                     "Invalid value: \"{given}\": {path} in body must be of type integer,string: \"{given}\""
                 );
                 self.add("FieldValueTypeInvalid", path, message);
             }
-            return fits;
+            return;
         }
         let fits = match node.ty {
             None => true,
@@ -195,27 +206,25 @@ impl Found {
             );
             self.add("FieldValueTypeInvalid", path, message);
         }
-        fits
     }
 
     fn string(&mut self, node: &Node, text: &str, path: &str) {
         let limits = &node.limits;
         let length = text.chars().count() as u64;
+        // The first of these that fails is the one told.
         if let Some(max) = limits.max_length.filter(|max| length > *max) {
             self.add(
                 "FieldValueTooLong",
                 path,
                 format!("Too long: may not be more than {max} bytes"),
             );
-        }
-        if let Some(min) = limits.min_length.filter(|min| length < *min) {
+        } else if let Some(min) = limits.min_length.filter(|min| length < *min) {
             self.invalid(
                 path,
                 Value::from(text),
                 format!("should be at least {min} chars long"),
             );
-        }
-        if let Some(pattern) = limits.pattern.as_ref().filter(|p| !p.is_match(text)) {
+        } else if let Some(pattern) = limits.pattern.as_ref().filter(|p| !p.is_match(text)) {
             self.invalid(
                 path,
                 Value::from(text),
@@ -234,6 +243,12 @@ impl Found {
     fn number(&mut self, node: &Node, number: &Number, path: &str) {
         let limits = &node.limits;
         let Some(n) = number.as_f64() else { return };
+        if let Some(step) = limits
+            .multiple_of
+            .filter(|step| *step != 0.0 && (n / step).fract() != 0.0)
+        {
+            self.invalid(path, number, format!("should be a multiple of {step}"));
+        }
         if let Some(min) = limits.minimum {
             if limits.exclusive_minimum && n <= min {
                 self.invalid(path, number, format!("should be greater than {min}"));
@@ -255,12 +270,6 @@ impl Found {
                     format!("should be less than or equal to {max}"),
                 );
             }
-        }
-        if let Some(step) = limits
-            .multiple_of
-            .filter(|step| *step != 0.0 && (n / step).fract() != 0.0)
-        {
-            self.invalid(path, number, format!("should be a multiple of {step}"));
         }
     }
 

@@ -58,7 +58,7 @@ fn objects_are_refused_in_the_real_servers_words() {
         (
             json!({"color": 1, "size": 3}),
             format!(
-                "[spec.color: Invalid value: \"integer\": spec.color in body must be of type string: \"integer\", {unchecked}]"
+                "[spec.color: Invalid value: \"integer\": spec.color in body must be of type string: \"integer\", spec.color: Unsupported value: 1: supported values: \"red\", \"green\", {unchecked}]"
             ),
         ),
     ];

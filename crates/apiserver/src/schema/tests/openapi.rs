@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::schema::Schemas;
+use crate::schema::{Schemas, openapi_v2};
 
 #[test]
 fn documents_describe_kinds_their_merging_and_their_paths() {
@@ -75,5 +75,46 @@ fn custom_kinds_bring_their_schema() {
         document["paths"]
             .get("/apis/o.example/v1/namespaces/{namespace}/ws/{name}")
             .is_some()
+    );
+}
+
+#[test]
+fn the_older_form_says_the_same() {
+    let documents: Vec<Value> = [("", "v1"), ("apps", "v1")]
+        .map(|(group, version)| Schemas::builtin().openapi_v3(group, version, &[]))
+        .into();
+    let document = openapi_v2::from_v3(&documents);
+    let at = |path: &str| document.pointer(path).cloned().unwrap_or(Value::Null);
+    let cases = [
+        ("/swagger", json!("2.0")),
+        (
+            "/definitions/io.k8s.api.apps.v1.Deployment/properties/spec/$ref",
+            json!("#/definitions/io.k8s.api.apps.v1.DeploymentSpec"),
+        ),
+        (
+            "/definitions/io.k8s.api.core.v1.ServicePort/properties/targetPort/type",
+            json!("string"),
+        ),
+        (
+            "/definitions/io.k8s.api.core.v1.PodSpec/properties/containers/x-kubernetes-patch-merge-key",
+            json!("name"),
+        ),
+        // Pods are in the document of apps as well, as a part of deployments; their kind is theirs nevertheless.
+        (
+            "/definitions/io.k8s.api.core.v1.Pod/x-kubernetes-group-version-kind/0/kind",
+            json!("Pod"),
+        ),
+        (
+            "/paths/~1api~1v1~1namespaces~1{namespace}~1pods~1{name}/patch/parameters/2/type",
+            json!("string"),
+        ),
+    ];
+    for (path, expected) in cases {
+        assert_eq!(at(path), expected, "{path}");
+    }
+    let encoded = openapi_v2::protobuf(&document);
+    assert!(
+        encoded.starts_with(b"\x0a\x032.0"),
+        "the version comes first"
     );
 }
