@@ -99,7 +99,7 @@ pub fn patches(world: &World) -> Vec<Finding> {
 }
 
 fn name(patch: &EnvoyConfigObjectPatch) -> Name {
-    let value = patch.patch.as_ref().map(|p| &p.value);
+    let value = patch.patch.as_ref().and_then(|p| p.value.as_ref());
     let Some(value) = value.filter(|v| !v.is_empty()) else {
         return Name::Unknown;
     };

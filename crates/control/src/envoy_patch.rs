@@ -36,10 +36,13 @@ pub fn check(resource: &Resource) -> Vec<Finding> {
         let (Some(name), Some(content)) = (message(patch.apply_to), &patch.patch) else {
             continue;
         };
-        if content.value.is_empty() || content.operation == PatchOperation::Remove {
+        let Some(value) = &content.value else {
+            continue;
+        };
+        if content.operation == PatchOperation::Remove {
             continue;
         }
-        let value = Value::Object(content.value.clone());
+        let value = Value::Object(value.clone());
         let mut find = |code, severity, message: String, help: &str| {
             out.push(Finding {
                 code,

@@ -37,13 +37,24 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
         .iter()
         .map(|r| (r.name.clone(), Arc::clone(r)))
         .collect();
-    let output = json!({
+    let mut output = json!({
         "cds": print(&resources.clusters)?,
         "eds": print(&resources.endpoints)?,
         "lds": print(&resources.listeners)?,
         "rds": print(&resources.routes)?,
         "nds": print(&names)?,
     });
+    // Only where there are any: the other keys are what other programs count on.
+    let bootstrap: BTreeMap<Str, Arc<Resource>> = resources
+        .bootstrap
+        .iter()
+        .map(|r| (r.name.clone(), Arc::clone(r)))
+        .collect();
+    for (key, more) in [("ecds", &resources.extensions), ("bds", &bootstrap)] {
+        if !more.is_empty() {
+            output[key] = Value::Object(print(more)?);
+        }
+    }
     println!("{}", serde_json::to_string_pretty(&output)?);
     Ok(if offline.clean {
         ExitCode::SUCCESS

@@ -115,7 +115,7 @@ pub fn lower(
         });
         let lowered = written
             .iter()
-            .map(|o| security::authorization_policy(o, cluster, &mut found))
+            .map(|o| security::authorization_policy(o, cluster, mesh, &mut found))
             .collect();
         keep(&mut next.authz, lowered);
         note(Topic::Authz, found);

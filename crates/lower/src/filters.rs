@@ -1,15 +1,15 @@
-//! EnvoyFilters and WasmPlugins.
+//! EnvoyFilters.
 
 use hawser_api::networking as api;
 use hawser_api::{Kind, Object, status::IstioStatus};
 use hawser_model::filter::{
-    ApplyTo, ClusterTarget, Context, EnvoyFilter, FilterClass, ListenerTarget, Operation, Patch,
-    RouteTarget, Target,
+    ApplyTo, ClusterTarget, Context, EnvoyFilter, ListenerTarget, Operation, Patch, RouteTarget,
+    Target,
 };
 use hawser_model::{ClusterId, Problem, Selector, Str};
 
 use crate::names::{self, labels};
-use crate::notes::{Notes, SCHEMA};
+use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
 use crate::security::selector;
 
 /// Lowers one EnvoyFilter; patches that say nothing are left out.
@@ -60,6 +60,27 @@ fn patch(
         );
         return None;
     };
+    let Some(operation) = carried_out(apply_to, operation) else {
+        notes.error(
+            UNSUPPORTED,
+            format!("{field}.patch.operation"),
+            format!(
+                "{} has no effect with applyTo: {}",
+                what.operation.as_str(),
+                patch.apply_to.as_str()
+            ),
+            "see the operations that EnvoyFilter documents for it",
+        );
+        return None;
+    };
+    if what.filter_class != api::FilterClass::Unspecified {
+        notes.warn(
+            UNSUPPORTED,
+            format!("{field}.patch.filterClass"),
+            "has no effect, as in Istio",
+            "say the place by INSERT_BEFORE or INSERT_AFTER and the name of a filter",
+        );
+    }
     let m = patch.match_.clone().unwrap_or_default();
     let proxy = m.proxy.clone().unwrap_or_default();
     Some(Patch {
@@ -80,21 +101,37 @@ fn patch(
             .collect(),
         target: target(&m),
         operation,
-        value: json(&what.value),
-        filter_class: match what.filter_class {
-            api::FilterClass::Unspecified => FilterClass::Unspecified,
-            api::FilterClass::Authn => FilterClass::Authn,
-            api::FilterClass::Authz => FilterClass::Authz,
-            api::FilterClass::Stats => FilterClass::Stats,
-        },
+        value: what.value.as_ref().map(json).unwrap_or_default(),
     })
 }
 
-/// The JSON text of an object; empty if it has no members.
+/// What Istio does for an operation: on some objects every insertion is an addition, and not all objects know all
+/// operations.
+fn carried_out(apply_to: ApplyTo, operation: Operation) -> Option<Operation> {
+    use Operation::{
+        Add, InsertAfter, InsertBefore, InsertFirst, Merge, MergeAndReplaceList, Replace,
+    };
+    let inserts = matches!(operation, InsertAfter | InsertBefore | InsertFirst);
+    let merges = matches!(operation, Merge | MergeAndReplaceList);
+    let known = match apply_to {
+        ApplyTo::NetworkFilter | ApplyTo::HttpFilter => true,
+        ApplyTo::ListenerFilter => !merges,
+        ApplyTo::HttpRoute => operation != Replace,
+        ApplyTo::VirtualHost => true,
+        ApplyTo::Listener | ApplyTo::FilterChain | ApplyTo::Cluster => operation != Replace,
+        ApplyTo::RouteConfiguration => merges,
+        ApplyTo::Bootstrap => operation == Merge,
+        ApplyTo::ExtensionConfig => operation == Add || inserts,
+    };
+    let ordered = matches!(
+        apply_to,
+        ApplyTo::NetworkFilter | ApplyTo::HttpFilter | ApplyTo::ListenerFilter | ApplyTo::HttpRoute
+    );
+    known.then_some(if inserts && !ordered { Add } else { operation })
+}
+
+/// The JSON text of an object.
 fn json(value: &serde_json::Map<String, serde_json::Value>) -> Str {
-    if value.is_empty() {
-        return Str::default();
-    }
     serde_json::Value::Object(value.clone()).to_string().into()
 }
 

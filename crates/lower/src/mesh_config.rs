@@ -190,6 +190,35 @@ fn service(
     }
 }
 
+/// Checks the status of an authorizer that does not answer: one of those that Envoy knows, or none.
+fn status(text: &str, field: &str, notes: &mut Notes<'_>) -> Option<()> {
+    const KNOWN: &[std::ops::RangeInclusive<u16>] = &[
+        100..=100,
+        200..=208,
+        226..=226,
+        300..=305,
+        307..=308,
+        400..=418,
+        421..=424,
+        426..=426,
+        428..=429,
+        431..=431,
+        500..=508,
+        510..=511,
+    ];
+    let known = |code: u16| KNOWN.iter().any(|range| range.contains(&code));
+    if text.is_empty() || text.parse().is_ok_and(known) {
+        return Some(());
+    }
+    notes.error(
+        SCHEMA,
+        format!("{field}.statusOnError"),
+        format!("{text:?} is not an HTTP status that Envoy knows"),
+        "requests that its policies concern are refused until it is one, such as \"503\"",
+    );
+    None
+}
+
 fn provider(
     provider: &api::ExtensionProvider,
     field: &str,
@@ -197,6 +226,16 @@ fn provider(
 ) -> Option<Provider> {
     if let Some(http) = &provider.envoy_ext_authz_http {
         let (service, port) = self::service(&http.service, http.port, field, notes)?;
+        status(&http.status_on_error, field, notes)?;
+        if !http.path_prefix.is_empty() && !http.path_prefix.starts_with('/') {
+            notes.error(
+                SCHEMA,
+                format!("{field}.pathPrefix"),
+                format!("{:?} does not begin with /", http.path_prefix),
+                "requests that its policies concern are refused until it does",
+            );
+            return None;
+        }
         let mut include_headers = strs(&http.include_request_headers_in_check);
         if include_headers.is_empty() {
             include_headers = strs(&http.include_headers_in_check);
@@ -223,6 +262,7 @@ fn provider(
     }
     if let Some(grpc) = &provider.envoy_ext_authz_grpc {
         let (service, port) = self::service(&grpc.service, grpc.port, field, notes)?;
+        status(&grpc.status_on_error, field, notes)?;
         return Some(Provider::ExtAuthzGrpc(ExtAuthzGrpc {
             service,
             port,

@@ -9,10 +9,14 @@ use hawser_model::authn::{JwtKeys, JwtRule, MtlsMode, PeerAuthentication, Reques
 use hawser_model::authz::{
     Action, AuthorizationPolicy, Condition, Operation, Rule, Source, Values,
 };
+use hawser_model::mesh::{Mesh, Provider};
 use hawser_model::{ClusterId, Problem, Selector, Str, TargetRef};
 
 use crate::names::{self, duration, labels, port, strs};
-use crate::notes::{NOT_FOUND, Notes, SCHEMA};
+use crate::notes::{NOT_FOUND, Notes, SCHEMA, UNSUPPORTED};
+
+/// Annotation of policies that are only tried out.
+const DRY_RUN: &str = "istio.io/dry-run";
 
 /// Keys that the control plane fetched, by URI: the document, or why there is none.
 pub type FetchedKeys = BTreeMap<String, Result<String, String>>;
@@ -36,6 +40,27 @@ pub fn selector(
                 name: t.name.as_str().into(),
             })
             .collect(),
+    }
+}
+
+/// Tells of references that nothing served here can be meant by: only Gateways are.
+pub fn check_targets(
+    target: Option<&ApiTargetRef>,
+    targets: &[ApiTargetRef],
+    notes: &mut Notes<'_>,
+) {
+    for (i, t) in target.into_iter().chain(targets).enumerate() {
+        if (t.group.as_str(), t.kind.as_str()) != ("gateway.networking.k8s.io", "Gateway") {
+            notes.warn(
+                UNSUPPORTED,
+                format!("spec.targetRefs[{i}]"),
+                format!(
+                    "a {} is a target for waypoints, which are not served: nothing comes of it",
+                    t.kind
+                ),
+                "refer to a Gateway, or select workloads by their labels",
+            );
+        }
     }
 }
 
@@ -120,6 +145,7 @@ pub fn request_authentication(
 ) -> RequestAuthentication {
     let mut notes = Notes::new(problems, cluster, Kind::RequestAuthentication, &object.meta);
     let spec = &object.spec;
+    check_targets(spec.target_ref.as_ref(), &spec.target_refs, &mut notes);
     RequestAuthentication {
         meta: names::meta(&object.meta),
         selector: selector(
@@ -186,6 +212,7 @@ fn jwt_rule(
             .collect(),
         forward_original: rule.forward_original_token,
         timeout: duration(rule.timeout),
+        required: rule.presence == api::JwtPresence::Required,
         space_delimited_claims: strs(&rule.space_delimited_claims),
     }
 }
@@ -194,10 +221,12 @@ fn jwt_rule(
 pub fn authorization_policy(
     object: &Object<api::AuthorizationPolicy, IstioStatus>,
     cluster: &ClusterId,
+    mesh: &Mesh,
     problems: &mut Vec<Problem>,
 ) -> AuthorizationPolicy {
     let mut notes = Notes::new(problems, cluster, Kind::AuthorizationPolicy, &object.meta);
     let spec = &object.spec;
+    check_targets(spec.target_ref.as_ref(), &spec.target_refs, &mut notes);
     let action = match spec.action {
         api::Action::Allow => Action::Allow,
         api::Action::Deny => Action::Deny,
@@ -215,8 +244,32 @@ pub fn authorization_policy(
                     "action CUSTOM needs a provider; requests that match are refused until there is one",
                     "name one of the mesh's extensionProviders",
                 );
+            } else if !matches!(
+                mesh.providers.get(name),
+                Some(Provider::ExtAuthzHttp(_) | Provider::ExtAuthzGrpc(_))
+            ) {
+                notes.error(
+                    NOT_FOUND,
+                    "spec.provider.name",
+                    format!("MeshConfig has no external authorizer {name:?}; requests that match are refused until it has"),
+                    "add it to MeshConfig.extensionProviders as envoyExtAuthzHttp or envoyExtAuthzGrpc",
+                );
             }
             Action::Custom(name.into())
+        }
+    };
+    let dry_run = match object.annotation(DRY_RUN) {
+        // What Go's ParseBool takes for true and false.
+        Some("true" | "True" | "TRUE" | "t" | "T" | "1") => true,
+        None | Some("false" | "False" | "FALSE" | "f" | "F" | "0") => false,
+        Some(other) => {
+            notes.error(
+                SCHEMA,
+                format!("metadata.annotations[{DRY_RUN}]"),
+                format!("{other:?} is neither true nor false; the policy is in force"),
+                "write \"true\" to try it out",
+            );
+            false
         }
     };
     AuthorizationPolicy {
@@ -228,7 +281,7 @@ pub fn authorization_policy(
         ),
         action,
         rules: spec.rules.iter().map(rule).collect(),
-        dry_run: object.annotation("istio.io/dry-run") == Some("true"),
+        dry_run,
     }
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{check, lowerer, problems, routes, servers, settings, snapshot};
+use hawser_model::filter::Operation;
 
 /// An object of a kind of `networking.istio.io/v1`.
 fn object(kind: &str, name: &str, spec: &str) -> String {
@@ -354,6 +355,10 @@ spec:
     match: {context: SIDECAR_INBOUND, listener: {filterChain: {filter: {name: hcm, subFilter: {name: router}}}}}
     patch: {operation: INSERT_BEFORE, value: {name: mine}}
   - applyTo: CLUSTER
+  - applyTo: HTTP_ROUTE
+    patch: {operation: REPLACE, value: {name: x}}
+  - applyTo: LISTENER
+    patch: {operation: INSERT_FIRST, value: {}}
 ---
 apiVersion: networking.istio.io/v1alpha3
 kind: EnvoyFilter
@@ -377,10 +382,19 @@ fn filters_and_telemetry() {
         &*patch.target.listener.as_ref().unwrap().sub_filter,
         "router"
     );
-    assert_eq!(got.filters[1].patches.len(), 1);
+    let added = &got.filters[1].patches[1];
+    assert_eq!((added.operation, &*added.value), (Operation::Add, "{}"));
+    assert_eq!(got.filters[1].patches.len(), 2);
     let telemetry = &got.telemetry[0];
     assert_eq!(telemetry.tracing[0].sampling.unwrap().0, 15_000);
     assert_eq!(telemetry.access_logging[0].disabled, Some(true));
     assert!(telemetry.metrics[0].disabled_all);
-    assert_eq!(got.problems.len(), 1, "{}", problems(&got));
+    check(
+        "problems",
+        &problems(&got),
+        r#"
+        HWS0101 EnvoyFilter late.a spec.configPatches[2].patch.operation: REPLACE has no effect with applyTo: HTTP_ROUTE (see the operations that EnvoyFilter documents for it)
+        IST0106 EnvoyFilter late.a spec.configPatches[1]: the patch does not say to what it applies, or what it does (set applyTo and patch.operation)
+        "#,
+    );
 }

@@ -64,6 +64,8 @@ pub struct JwtRule {
     pub forward_original: bool,
     /// Time to fetch keys; `None` is 5 s.
     pub timeout: Option<Duration>,
+    /// A request without such a token is refused.
+    pub required: bool,
     /// Claims that are lists separated by spaces, beside `scope` and `permission`.
     pub space_delimited_claims: Vec<Str>,
 }

@@ -35,8 +35,6 @@ pub struct Patch {
     pub operation: Operation,
     /// The JSON text of `patch.value`; empty is none.
     pub value: Str,
-    /// Where an inserted HTTP filter belongs.
-    pub filter_class: FilterClass,
 }
 
 /// To what a patch applies.
@@ -80,17 +78,6 @@ pub enum Operation {
     Replace,
     /// As `Merge`, with lists taking each other's place instead of being joined.
     MergeAndReplaceList,
-}
-
-/// Where an inserted HTTP filter belongs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
-#[allow(missing_docs)] // The names are Istio's.
-pub enum FilterClass {
-    #[default]
-    Unspecified,
-    Authn,
-    Authz,
-    Stats,
 }
 
 /// Which object a patch means; empty parts match anything.

@@ -7,6 +7,7 @@
 
 pub mod istio;
 pub mod json;
+pub mod merge;
 pub mod type_url;
 
 pub use envoy_types::pb::{envoy, google, xds};

@@ -19,11 +19,13 @@ pub enum Kind {
     Extension,
     /// NDS.
     NameTable,
+    /// What is merged into Envoy's bootstrap, for agents.
+    Bootstrap,
 }
 
 impl Kind {
     /// All of them, in push order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Cluster,
         Self::Endpoint,
         Self::Listener,
@@ -31,6 +33,7 @@ impl Kind {
         Self::Secret,
         Self::Extension,
         Self::NameTable,
+        Self::Bootstrap,
     ];
 
     /// By type URL.
@@ -48,6 +51,7 @@ impl Kind {
             Self::Secret => type_url::SECRET,
             Self::Extension => type_url::EXTENSION,
             Self::NameTable => type_url::NAME_TABLE,
+            Self::Bootstrap => type_url::BOOTSTRAP,
         }
     }
 
@@ -61,11 +65,15 @@ impl Kind {
             Self::Secret => "sds",
             Self::Extension => "ecds",
             Self::NameTable => "nds",
+            Self::Bootstrap => "bds",
         }
     }
 
     /// True where asking for no names means asking for all.
     pub fn is_wildcard(self) -> bool {
-        matches!(self, Self::Cluster | Self::Listener | Self::NameTable)
+        matches!(
+            self,
+            Self::Cluster | Self::Listener | Self::NameTable | Self::Bootstrap
+        )
     }
 }

@@ -66,7 +66,9 @@ impl Source for hawser_translate::Translator {
             Kind::Listener => self.listeners(proxy),
             Kind::Route => self.routes(proxy, names),
             Kind::NameTable => self.names(proxy),
-            Kind::Secret | Kind::Extension => Given::default(),
+            Kind::Extension => self.extensions(proxy, names),
+            Kind::Bootstrap => self.bootstrap(proxy),
+            Kind::Secret => Given::default(),
         }
     }
 }

@@ -48,10 +48,12 @@ impl NamespaceMtls {
     }
 
     fn of_workload(&self, labels: &Labels, namespace: &str) -> Option<&PeerAuthentication> {
+        // The root namespace speaks for the mesh, not for workloads of its own, as in Istio.
         self.policies
             .iter()
             .find(|p| {
-                &*p.meta.namespace == namespace
+                namespace != &*self.root
+                    && &*p.meta.namespace == namespace
                     && !p.selector.labels.is_empty()
                     && p.selector.labels.selects(labels)
             })
@@ -70,8 +72,9 @@ impl NamespaceMtls {
         let broad = |ns: &str| {
             self.policies
                 .iter()
-                .filter(|p| &*p.meta.namespace == ns && p.selector.labels.is_empty())
-                .find_map(|p| p.mode)
+                // Only the oldest counts, even if it leaves the mode to the mesh.
+                .find(|p| &*p.meta.namespace == ns && p.selector.labels.is_empty())
+                .and_then(|p| p.mode)
         };
         broad(namespace)
             .or_else(|| broad(&self.root))

@@ -101,6 +101,23 @@ impl Translator {
         }
     }
 
+    /// The extension configurations of these names, or all there are: those that patches add.
+    pub fn extensions(&self, proxy: &Proxy, names: Option<&BTreeSet<Str>>) -> Given {
+        let Some(patches) = self.session(proxy).patches.extensions else {
+            return Given::default();
+        };
+        let mut own = envoy_filter::extensions(&patches);
+        own.retain(|name, _| names.is_none_or(|names| names.contains(name)));
+        Given::own(own)
+    }
+
+    /// What patches merge into a proxy's bootstrap, for its agent.
+    pub fn bootstrap(&self, proxy: &Proxy) -> Given {
+        let patches = self.session(proxy).patches.bootstrap;
+        let own = patches.and_then(|patches| envoy_filter::bootstrap(&patches));
+        Given::own(by_name(own))
+    }
+
     /// Everything that a proxy is given: clusters and listeners, and what they refer to.
     pub fn all(&self, proxy: &Proxy) -> Resources {
         Resources {
@@ -109,6 +126,8 @@ impl Translator {
             listeners: self.listeners(proxy).all(),
             routes: self.routes(proxy, None).all(),
             names: self.names(proxy).all().into_values().next(),
+            extensions: self.extensions(proxy, None).all(),
+            bootstrap: self.bootstrap(proxy).all().into_values().next(),
             problems: self.problems(&self.session(proxy)),
         }
     }
@@ -167,7 +186,7 @@ impl Translator {
                     clusters: of(&[Part::Clusters, Part::Endpoints]),
                     listeners: of(&[Part::Listeners]),
                     routes: of(&[Part::Routes]),
-                    problems: Vec::new(),
+                    ..Plan::default()
                 },
                 http: audience.http.clone(),
             };
@@ -189,7 +208,9 @@ impl Translator {
             self.clusters.get(key, |(input, patches, router)| {
                 let cluster = cluster::render(input)?;
                 match patches {
-                    Some(patches) => envoy_filter::patch_cluster(&cluster, patches, *router),
+                    Some(patches) => {
+                        envoy_filter::patch_cluster(&cluster, input.host(), patches, *router)
+                    }
                     None => Some(cluster),
                 }
             })

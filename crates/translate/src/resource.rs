@@ -43,6 +43,10 @@ pub struct Resources {
     pub routes: BTreeMap<Str, Arc<Resource>>,
     /// The name table, for sidecars whose agent answers DNS.
     pub names: Option<Arc<Resource>>,
+    /// Extension configurations that filters may refer to.
+    pub extensions: BTreeMap<Str, Arc<Resource>>,
+    /// What is merged into the proxy's bootstrap by its agent.
+    pub bootstrap: Option<Arc<Resource>>,
     /// What is wrong with the configuration as this proxy sees it.
     pub problems: Vec<Problem>,
 }

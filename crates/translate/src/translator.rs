@@ -18,7 +18,7 @@ use crate::authn::NamespaceMtls;
 use crate::cluster::{self, ClusterInput, OutboundCluster, SpecialCluster};
 use crate::destination::{self, RuleIndex};
 use crate::endpoints::{self, EndpointInput, locality};
-use crate::envoy_filter::{self, Patches};
+use crate::envoy_filter::{self, Patches, ServicePorts};
 use crate::listener::ListenerSpec;
 use crate::listener::spec::HttpShared;
 use crate::memo::{Memo, Rendered};
@@ -150,7 +150,9 @@ impl Translator {
             _ => proxy.labels.clone(),
         };
         Session {
-            patches: envoy_filter::plan(&self.snapshot, proxy, &labels),
+            patches: envoy_filter::plan(&self.snapshot, proxy, &labels, || {
+                service_ports(proxy, workload.as_ref())
+            }),
             workload,
             labels,
             proxy,
@@ -419,6 +421,17 @@ impl Translator {
             })
             .collect()
     }
+}
+
+/// What a gateway's ports stand for.
+fn service_ports(proxy: &Proxy, workload: Option<&Shared<Workload>>) -> ServicePorts {
+    let mut out = ServicePorts::new();
+    if proxy.kind == ProxyKind::Router {
+        for (_, port, target) in workload.iter().flat_map(|w| &w.serves) {
+            out.entry(*target).or_default().insert(*port);
+        }
+    }
+    out
 }
 
 /// Translates without remembering anything: the same result as [`Translator::all`].

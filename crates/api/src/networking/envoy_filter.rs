@@ -102,8 +102,8 @@ message! {
 
     pub struct Patch {
         operation: PatchOperation,
-        /// Envoy's protobuf JSON.
-        value: Struct,
+        /// Envoy's protobuf JSON; an empty object is a value too.
+        value: Option<Struct>,
         filter_class: FilterClass,
     }
 }

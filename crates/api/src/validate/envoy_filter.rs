@@ -76,7 +76,7 @@ fn patch(c: &mut Check, p: &EnvoyConfigObjectPatch) {
         });
         return;
     }
-    if patch.operation != PatchOperation::Remove && patch.value.is_empty() {
+    if patch.operation != PatchOperation::Remove && patch.value.is_none() {
         c.within("patch", |c| {
             c.error_at("value", "is required unless the operation is REMOVE", "")
         });

@@ -39,7 +39,11 @@ pub(super) fn filters(
     let one = by_provider.len() == 1;
     let (mut http, mut tcp) = (Vec::new(), Vec::new());
     for (name, policies) in by_provider {
-        let provider = snapshot.mesh.providers.get(name).filter(|_| one);
+        let provider = snapshot
+            .mesh
+            .providers
+            .get(name)
+            .filter(|p| one && is_reachable(snapshot, p));
         let prefix = format!("istio-ext-authz-{name}");
         let build = |tcp| {
             rules::build(
@@ -100,6 +104,17 @@ pub(super) fn filters(
         http.push(Encoded::new("envoy.filters.http.ext_authz", &ext));
     }
     (http, tcp)
+}
+
+/// True if there is somebody to ask. Where nobody is, not even `failOpen` lets what is concerned pass.
+fn is_reachable(snapshot: &Snapshot, provider: &Provider) -> bool {
+    match provider {
+        Provider::ExtAuthzHttp(ExtAuthzHttp { service, .. })
+        | Provider::ExtAuthzGrpc(ExtAuthzGrpc { service, .. }) => {
+            !snapshot.services.of_host(service.as_str()).is_empty()
+        }
+        _ => false,
+    }
 }
 
 fn tcp_shadow(rules: Option<rbac::Rbac>) -> Encoded {

@@ -14,8 +14,9 @@ use crate::wire;
 /// rather than the whole configuration.
 const NO_KEYS: &str = r#"{"keys":[{"kty":"RSA","kid":"unavailable","use":"sig","alg":"RS256","e":"AQAB","n":"403fP4R8BdieZOeDFEPtq16JJJxz_DyHW8ZQlcpondZC7MidW6zn4eCdebsEL9GAfwRYRQArusM5-LF4o6hrHkzmqCrnXsRyH7IHRQP6uzVjnmYjLsxc4MxRWdtXpQ5azxJXieo9kTX5ATTTHm_yDUfG9fOPL4YG2vhpx-z2E-TC6r3XiDsV93s6nPZo3F_8kVp-0Yo7MSqjsJWuxLgti9lUdAfMtn0VYU5S_IYkIpCev5GxvTiysTOxzHORSMn9FXCCpC6MMuO9RLK3gXMbQbmPKQ7FscZTEEVVkerLNT0iGgiAssBHzoR5TnJQwWlaEyuwQvdYsxWiyxuSgiq8vQ"}]}"#;
 
-/// The filter that checks tokens; `None` without rules.
-pub(super) fn filter(rules: &[&JwtRule]) -> Option<Encoded> {
+/// The filter that checks tokens; `None` without rules. Behind it a gateway (`router`) looks for the route again, which
+/// may depend on claims.
+pub(super) fn filter(rules: &[&JwtRule], router: bool) -> Option<Encoded> {
     if rules.is_empty() {
         return None;
     }
@@ -26,7 +27,7 @@ pub(super) fn filter(rules: &[&JwtRule]) -> Option<Encoded> {
         providers: names
             .iter()
             .cloned()
-            .zip(rules.iter().map(|r| provider(r)))
+            .zip(rules.iter().map(|r| provider(r, router)))
             .collect(),
         rules: vec![jwt::RequirementRule {
             r#match: Some(rds::RouteMatch {
@@ -34,7 +35,7 @@ pub(super) fn filter(rules: &[&JwtRule]) -> Option<Encoded> {
                 ..Default::default()
             }),
             requirement_type: Some(jwt::requirement_rule::RequirementType::Requires(
-                requirement(&names),
+                requirement(&names, &rules),
             )),
         }],
         bypass_cors_preflight: true,
@@ -43,9 +44,9 @@ pub(super) fn filter(rules: &[&JwtRule]) -> Option<Encoded> {
     Some(Encoded::new(claims::JWT, &filter))
 }
 
-/// A token that is there must be good; none need be there. With several issuers one good token is enough, or none at
-/// all, or each of those that are there good.
-fn requirement(names: &[String]) -> jwt::JwtRequirement {
+/// A token that is there must be good; none need be there, unless its rule requires it. With several issuers one good
+/// token is enough if no other is required, or each of those that are there must be good.
+fn requirement(names: &[String], rules: &[&JwtRule]) -> jwt::JwtRequirement {
     let of = |requires| jwt::JwtRequirement {
         requires_type: Some(requires),
     };
@@ -55,18 +56,40 @@ fn requirement(names: &[String]) -> jwt::JwtRequirement {
         }))
     };
     let by = |name: &String| of(RequiresType::ProviderName(name.clone()));
-    let missing = || of(RequiresType::AllowMissing(Default::default()));
-    if let [only] = names {
-        return any(vec![by(only), missing()]);
+    let each: Vec<_> = names
+        .iter()
+        .zip(rules)
+        .map(|(name, rule)| match rule.required {
+            true => by(name),
+            false => any(vec![
+                by(name),
+                of(RequiresType::AllowMissing(Default::default())),
+            ]),
+        })
+        .collect();
+    if let [only] = &each[..] {
+        return only.clone();
     }
-    let each = names.iter().map(|n| any(vec![by(n), missing()])).collect();
+    let required: Vec<_> = names
+        .iter()
+        .zip(rules)
+        .filter(|(_, rule)| rule.required)
+        .collect();
+    let enough: Vec<_> = match required[..] {
+        [] => names.iter().map(by).collect(),
+        [(name, _)] => vec![by(name)],
+        _ => Vec::new(),
+    };
     let all = of(RequiresType::RequiresAll(jwt::JwtRequirementAndList {
         requirements: each,
     }));
-    any(names.iter().map(by).chain([all]).collect())
+    if enough.is_empty() {
+        return all;
+    }
+    any(enough.into_iter().chain([all]).collect())
 }
 
-fn provider(rule: &JwtRule) -> jwt::JwtProvider {
+fn provider(rule: &JwtRule, router: bool) -> jwt::JwtProvider {
     let keys = match &rule.keys {
         JwtKeys::Inline(document) => document,
         JwtKeys::Fetched {
@@ -97,6 +120,7 @@ fn provider(rule: &JwtRule) -> jwt::JwtProvider {
         from_params: wire::strings(&rule.from_params),
         from_cookies: wire::strings(&rule.from_cookies),
         forward_payload_header: rule.output_payload_to_header.to_string(),
+        clear_route_cache: router,
         payload_in_metadata: claims::PAYLOAD.to_owned(),
         normalize_payload_in_metadata: Some(jwt::jwt_provider::NormalizePayload {
             space_delimited_claims,

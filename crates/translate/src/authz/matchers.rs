@@ -15,17 +15,34 @@ pub(super) fn anything() -> matcher::StringMatcher {
     wire::regex(".+")
 }
 
-/// `*`, `*end`, `beginning*` or the whole; `prefix` stands before the value where its beginning is known.
+/// `*`, `*end`, `beginning*` or the whole, after `prefix`.
 pub(super) fn text(value: &str, prefix: &str) -> matcher::StringMatcher {
     if value == "*" {
         anything()
     } else if let Some(end) = value.strip_prefix('*') {
-        wire::suffix(end)
+        if prefix.is_empty() {
+            wire::suffix(end)
+        } else {
+            wire::regex(&format!("{prefix}.*{}", literal(end)))
+        }
     } else if let Some(beginning) = value.strip_suffix('*') {
         wire::prefix(&format!("{prefix}{beginning}"))
     } else {
         wire::exact(&format!("{prefix}{value}"))
     }
+}
+
+/// A text as a regular expression that fits it alone: names may have dots, which must not fit any character
+/// (CVE-2026-39350).
+pub(super) fn literal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// A header with that value.

@@ -30,6 +30,8 @@ pub(crate) struct Filters {
 pub(crate) struct Workload<'a> {
     pub namespace: &'a str,
     pub labels: &'a Labels,
+    /// A gateway, whose routes may depend on claims.
+    pub router: bool,
 }
 
 impl Workload<'_> {
@@ -70,7 +72,7 @@ pub(crate) fn filters(snapshot: &Snapshot, workload: &Workload<'_>) -> Filters {
         .filter(|p| matches!(p.action, Action::Custom(_)))
         .collect();
     let (mut http, mut tcp) = external::filters(snapshot, &custom);
-    http.extend(jwt::filter(&tokens));
+    http.extend(jwt::filter(&tokens, workload.router));
     for (action, envoy) in [
         (Action::Audit, rbac::rbac::Action::Log),
         (Action::Deny, rbac::rbac::Action::Deny),

@@ -7,7 +7,7 @@ use hawser_proto::envoy::r#type::matcher::v3 as matcher;
 use rbac::{Permission, Principal, permission, principal};
 
 use super::Policies;
-use super::matchers::{self, authenticated, brackets, header, range, text};
+use super::matchers::{self, authenticated, brackets, header, literal, range, text};
 use crate::wire;
 
 /// RBAC rules in force, and those that are only tried out.
@@ -131,8 +131,9 @@ impl Context<'_> {
                     Ok(permission::Rule::RequestedServerName(text(v, "")))
                 })?,
                 key if key.starts_with("experimental.envoy.filters.") => {
-                    self.permit(&mut all, &c.values, |v| filter_metadata(key, v))?;
+                    self.permit_all(&mut all, &c.values, |v| filter_metadata(key, v))?;
                 }
+                // Of the source.
                 _ => {}
             }
         }
@@ -168,6 +169,24 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// Likewise, for metadata, which is matched all values at once.
+    fn permit_all(
+        &self,
+        all: &mut Vec<Permission>,
+        values: &Values,
+        make: impl Fn(&[Str]) -> Result<permission::Rule>,
+    ) -> Result<()> {
+        let one = |values: &[Str]| match make(values) {
+            _ if values.is_empty() => Ok(None),
+            Ok(rule) => Ok(Some(Permission { rule: Some(rule) })),
+            Err(e) if self.strict => Err(e),
+            Err(_) => Ok(None),
+        };
+        all.extend(one(&values.any)?);
+        all.extend(one(&values.none)?.map(not_permission));
+        Ok(())
+    }
+
     fn principal(&self, s: &Source, when: &[Condition], namespace: &str) -> Result<Principal> {
         let mut all = Vec::new();
         let aliased = Values {
@@ -180,7 +199,11 @@ impl Context<'_> {
         self.identify(&mut all, &s.service_accounts, |v| {
             Ok(service_account(v, namespace))
         })?;
-        self.identify(&mut all, &s.trust_domains, |v| {
+        let domains = Values {
+            any: self.with_own_domains(&s.trust_domains.any),
+            none: self.with_own_domains(&s.trust_domains.none),
+        };
+        self.identify(&mut all, &domains, |v| {
             Ok(authenticated(wire::regex(&format!(
                 "spiffe://{}/.*",
                 glob(v)
@@ -230,6 +253,9 @@ impl Context<'_> {
                         self.identify_all(&mut all, values, |v| {
                             matchers::claim_is_one_of(&path, v)
                         })?;
+                    } else if self.strict && !is_of_operation(key) {
+                        // Nobody knows what was meant, so nobody is let in by it.
+                        return Err(Meaningless);
                     }
                 }
             }
@@ -299,27 +325,76 @@ impl Context<'_> {
 
     /// Principals of the mesh's own trust domain under each of its names (Istio's `ReplaceTrustDomainAliases`).
     fn with_aliases(&self, principals: &[Str]) -> Vec<Str> {
-        let mesh = &self.snapshot.mesh;
-        let own = || std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases);
-        principals
-            .iter()
-            .flat_map(|p| {
-                let known = match p.split_once('/') {
-                    Some((domain, rest)) if p.matches('/').count() == 4 => {
-                        let is_own = &*mesh.trust_domain == domain
-                            || domain == "cluster.local"
-                            || mesh.trust_domain_aliases.iter().any(|a| &**a == domain);
-                        is_own.then_some(rest)
-                    }
-                    _ => None,
-                };
-                match known {
-                    Some(rest) => own().map(|d| format!("{d}/{rest}").into()).collect(),
-                    None => vec![p.clone()],
-                }
-            })
-            .collect()
+        let each = principals.iter().flat_map(|p| match p.split_once('/') {
+            Some((domain, rest)) if p.matches('/').count() == 4 => self.renamed(p, domain, rest),
+            _ => vec![p.clone()],
+        });
+        each.collect()
     }
+
+    fn renamed(&self, principal: &Str, domain: &str, rest: &str) -> Vec<Str> {
+        // `*` at one end of either fits any beginning or end.
+        let fits = |text: &str, pattern: &str| {
+            let begins = pattern
+                .strip_suffix('*')
+                .is_some_and(|p| text.starts_with(p));
+            let ends = pattern.strip_prefix('*').is_some_and(|p| text.ends_with(p));
+            begins || ends
+        };
+        let is_own = domain != "*"
+            && (domain == "cluster.local"
+                || self
+                    .own_domains()
+                    .any(|own| own == domain || fits(domain, own) || fits(own, domain)));
+        if !is_own {
+            return vec![principal.clone()];
+        }
+        let mut out: Vec<Str> = Vec::new();
+        for own in self.own_domains() {
+            let ends = domain.strip_prefix('*').is_some_and(|p| own.ends_with(p));
+            let name = if ends {
+                principal.clone()
+            } else {
+                format!("{own}/{rest}").into()
+            };
+            if !out.contains(&name) {
+                out.push(name);
+            }
+        }
+        out
+    }
+
+    fn own_domains(&self) -> impl Iterator<Item = &str> {
+        let mesh = &self.snapshot.mesh;
+        let aliases = mesh.trust_domain_aliases.iter();
+        std::iter::once(&*mesh.trust_domain).chain(aliases.map(|a| &**a))
+    }
+
+    /// Trust domains, where one of the mesh's own stands for all of them.
+    fn with_own_domains(&self, domains: &[Str]) -> Vec<Str> {
+        let mut out: Vec<Str> = Vec::new();
+        for domain in domains {
+            let own = self.own_domains().any(|d| d == &**domain);
+            let names: Vec<Str> = match own {
+                true => self.own_domains().map(Str::from).collect(),
+                false => vec![domain.clone()],
+            };
+            for name in names {
+                if !out.contains(&name) {
+                    out.push(name);
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Conditions on the operation, which are permissions rather than principals.
+fn is_of_operation(key: &str) -> bool {
+    matches!(
+        key,
+        "destination.ip" | "destination.port" | "connection.sni"
+    ) || key.starts_with("experimental.envoy.filters.")
 }
 
 fn port(value: &str) -> Result<permission::Rule> {
@@ -340,20 +415,7 @@ fn peer_namespace(value: &str) -> Result<principal::Identifier> {
     ))))
 }
 
-/// A text as a regular expression that fits it alone: names may have dots, which must not fit any character
-/// (CVE-2026-39350).
-fn literal(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if r"\.+*?()|[]{}^$".contains(c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
-}
-
-/// The same, but that `*` fits anything.
+/// A text as a regular expression in which `*` fits anything, and all else itself.
 fn glob(text: &str) -> String {
     text.split('*').map(literal).collect::<Vec<_>>().join(".*")
 }
@@ -429,29 +491,36 @@ fn request_principals(values: &[Str]) -> principal::Identifier {
 
 /// `experimental.envoy.filters.a.b[c]`: metadata `c` of filter `envoy.filters.a.b`; a value in brackets is one of a list.
 #[allow(deprecated)] // Tools that read policies know this field; its successor says the same.
-fn filter_metadata(key: &str, value: &str) -> Result<permission::Rule> {
+fn filter_metadata(key: &str, values: &[Str]) -> Result<permission::Rule> {
+    use matcher::value_matcher::MatchPattern;
     let rest = key.strip_prefix("experimental.").ok_or(Meaningless)?;
     let (filter, name) = rest
         .strip_suffix(']')
         .and_then(|r| r.split_once('['))
         .ok_or(Meaningless)?;
-    let string = |v: &str| matcher::ValueMatcher {
-        match_pattern: Some(matcher::value_matcher::MatchPattern::StringMatch(text(
-            v, "",
-        ))),
+    let of = |pattern| matcher::ValueMatcher {
+        match_pattern: Some(pattern),
     };
-    let listed = value.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
-    let value = match listed {
-        Some(inner) => matcher::ValueMatcher {
-            match_pattern: Some(matcher::value_matcher::MatchPattern::ListMatch(Box::new(
-                matcher::ListMatcher {
+    let string = |v: &str| of(MatchPattern::StringMatch(text(v, "")));
+    let mut each: Vec<_> = values
+        .iter()
+        .map(|v| {
+            let listed = v.strip_prefix('[').and_then(|v| v.strip_suffix(']'));
+            match listed {
+                Some(inner) => of(MatchPattern::ListMatch(Box::new(matcher::ListMatcher {
                     match_pattern: Some(matcher::list_matcher::MatchPattern::OneOf(Box::new(
                         string(inner),
                     ))),
-                },
-            ))),
-        },
-        None => string(value),
+                }))),
+                None => string(v),
+            }
+        })
+        .collect();
+    let value = match each.len() {
+        1 => each.remove(0),
+        _ => of(MatchPattern::OrMatch(matcher::OrMatcher {
+            value_matchers: each,
+        })),
     };
     Ok(permission::Rule::Metadata(matcher::MetadataMatcher {
         filter: filter.to_owned(),

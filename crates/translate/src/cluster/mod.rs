@@ -47,6 +47,16 @@ pub(crate) enum ClusterInput {
     Special(SpecialCluster),
 }
 
+impl ClusterInput {
+    /// The host of the service behind an inbound cluster.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Inbound(i) => i.service.as_ref().map(|s| s.host.as_str()),
+            Self::Outbound(_) | Self::Special(_) => None,
+        }
+    }
+}
+
 /// Renders a cluster; `None` where Envoy would refuse it (a DNS cluster without endpoints).
 pub(crate) fn render(input: &ClusterInput) -> Option<Arc<Resource>> {
     let cluster = match input {

@@ -6,14 +6,22 @@ use std::sync::Arc;
 use hawser_model::Str;
 use hawser_model::filter::{ApplyTo, ClusterTarget, Context, Operation};
 use hawser_proto::envoy::config::cluster::v3 as cds;
-use prost::Message;
+use hawser_proto::envoy::config::core::v3::TransportSocket;
+use hawser_proto::{json, merge};
+use prost::{Message, Name};
 
 use super::{Owned, Patched};
 use crate::resource::Resource;
 use crate::wire;
 
-/// A cluster after the patches; `None` if one removes it.
-pub(crate) fn patch(resource: &Arc<Resource>, patches: &[Owned], router: bool) -> Patched {
+/// A cluster after the patches; `None` if one removes it. An inbound cluster has no host in its name: it is known by
+/// that of its service.
+pub(crate) fn patch(
+    resource: &Arc<Resource>,
+    service: Option<&str>,
+    patches: &[Owned],
+    router: bool,
+) -> Patched {
     let context = context(&resource.name, router);
     let mut touched: Option<cds::Cluster> = None;
     for owned in patches {
@@ -23,7 +31,7 @@ pub(crate) fn patch(resource: &Arc<Resource>, patches: &[Owned], router: bool) -
                 .target
                 .cluster
                 .as_ref()
-                .is_none_or(|t| is_target(t, &resource.name));
+                .is_none_or(|t| is_target(t, &resource.name, service));
         if !meant {
             continue;
         }
@@ -38,13 +46,57 @@ pub(crate) fn patch(resource: &Arc<Resource>, patches: &[Owned], router: bool) -
                     Err(_) => return Some(Arc::clone(resource)),
                 },
             };
-            touched = Some(owned.merged(&cluster));
+            touched = Some(merged(owned, cluster));
         }
     }
     Some(match touched {
         Some(cluster) => wire::resource(&cluster.name.clone(), &cluster),
         None => Arc::clone(resource),
     })
+}
+
+/// The cluster with a patch merged in. A transport socket is merged into that of the same name, whichever way the cluster
+/// chooses among several; a cluster that chooses cannot have one besides.
+fn merged(owned: &Owned, mut cluster: cds::Cluster) -> cds::Cluster {
+    let socket = owned
+        .value::<cds::Cluster>()
+        .and_then(|c| c.transport_socket);
+    let Some(socket) = socket else {
+        return owned.merged(&cluster);
+    };
+    if !cluster.transport_socket_matches.is_empty() {
+        let mut choices = std::mem::take(&mut cluster.transport_socket_matches);
+        cluster = owned.merged(&cluster);
+        cluster.transport_socket = None;
+        let same = choices
+            .iter_mut()
+            .filter_map(|m| m.transport_socket.as_mut())
+            .find(|s| s.name == socket.name);
+        if let Some(own) = same {
+            merge_socket(owned, own, socket);
+        }
+        choices.append(&mut cluster.transport_socket_matches);
+        cluster.transport_socket_matches = choices;
+        return cluster;
+    }
+    let own = cluster.transport_socket.take();
+    cluster = owned.merged(&cluster);
+    cluster.transport_socket = match own {
+        Some(mut own) if own.name == socket.name => {
+            merge_socket(owned, &mut own, socket);
+            Some(own)
+        }
+        _ => Some(socket),
+    };
+    cluster
+}
+
+fn merge_socket(owned: &Owned, own: &mut TransportSocket, socket: TransportSocket) {
+    let patch = json::decode(&TransportSocket::full_name(), &socket.encode_to_vec());
+    let whole = patch.and_then(|patch| merge::merged(own, patch, owned.replaces_lists()));
+    if let Ok(whole) = whole {
+        *own = whole;
+    }
 }
 
 /// Clusters that patches add.
@@ -74,7 +126,7 @@ fn context(name: &str, router: bool) -> Context {
     }
 }
 
-fn is_target(target: &ClusterTarget, name: &str) -> bool {
+fn is_target(target: &ClusterTarget, name: &str, service: Option<&str>) -> bool {
     if !target.name.is_empty() {
         return &*target.name == name;
     }
@@ -85,9 +137,10 @@ fn is_target(target: &ClusterTarget, name: &str) -> bool {
     let [port, subset, host] = parts[..] else {
         return target.port == 0 && target.service.is_empty() && target.subset.is_empty();
     };
-    let inbound = name.starts_with("inbound|");
+    let host = service
+        .filter(|_| name.starts_with("inbound|"))
+        .unwrap_or(host);
     (target.port == 0 || port.parse() == Ok(target.port))
         && (target.subset.is_empty() || &*target.subset == subset)
-        // Inbound clusters have no host in their names.
-        && (inbound || target.service.is_empty() || &*target.service == host)
+        && (target.service.is_empty() || &*target.service == host)
 }

@@ -1,7 +1,7 @@
 //! Patches of listeners, chains, network filters and HTTP filters.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hawser_model::Str;
 use hawser_model::filter::{ApplyTo, Context, ListenerTarget, Operation};
@@ -16,7 +16,9 @@ use crate::wire;
 
 const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 
-/// A listener after the patches; `None` if one removes it.
+/// A listener after the patches; `None` if one removes it. As in Istio the whole is patched before its parts, and what a
+/// patch adds is not patched by others of its kind: routes, then the listener, its filters, its chains, and the filters
+/// of each; chains are added last.
 pub(crate) fn patch(resource: &Arc<Resource>, patches: &[Owned], router: bool) -> Patched {
     let Ok(mut listener) = lds::Listener::decode(resource.any.value.as_slice()) else {
         return Some(Arc::clone(resource));
@@ -28,40 +30,78 @@ pub(crate) fn patch(resource: &Arc<Resource>, patches: &[Owned], router: bool) -
         (false, false) => Context::SidecarOutbound,
     };
     let before = listener.clone();
-    let none = ListenerTarget::default();
-    for owned in patches.iter().filter(|o| o.means(context)) {
-        let target = owned.patch.target.listener.as_ref().unwrap_or(&none);
-        if !is_listener(owned.patch.apply_to, target, &listener) {
-            continue;
-        }
-        match owned.patch.apply_to {
-            ApplyTo::Listener => match owned.patch.operation {
-                Operation::Remove => return None,
-                _ if owned.merges() => listener = owned.merged(&listener),
-                _ => {}
-            },
-            ApplyTo::ListenerFilter => {
-                let named = !target.listener_filter.is_empty();
-                edit(
-                    &mut listener.listener_filters,
-                    owned.patch.operation,
-                    owned.value(),
-                    named,
-                    |f| *f.name == *target.listener_filter,
-                    <[_]>::len,
-                );
-            }
-            ApplyTo::FilterChain if owned.patch.operation == Operation::Add => {
-                listener.filter_chains.extend(owned.value());
-            }
-            _ => chains(&mut listener, owned, target, context),
+    for chain in all_chains(&mut listener) {
+        for filter in &mut chain.filters {
+            manager(filter, |m| {
+                use hcm::http_connection_manager::RouteSpecifier;
+                if let Some(RouteSpecifier::RouteConfig(config)) = &mut m.route_specifier {
+                    route::configuration(config, patches, context);
+                }
+            });
         }
     }
+    for owned in patches.iter().filter(|o| o.means(context)) {
+        if owned.patch.apply_to != ApplyTo::Listener || !is_listener(owned, &listener) {
+            continue;
+        }
+        match owned.patch.operation {
+            Operation::Remove => return None,
+            _ if owned.merges() => listener = owned.merged(&listener),
+            _ => {}
+        }
+    }
+    let patches: Vec<&Owned> = patches
+        .iter()
+        .filter(|o| o.means(context) && is_listener(o, &listener))
+        .collect();
+    for owned in of(&patches, ApplyTo::ListenerFilter) {
+        let name = &target(owned).listener_filter;
+        edit(
+            &mut listener.listener_filters,
+            owned.patch.operation,
+            owned.value(),
+            !name.is_empty(),
+            |f| *f.name == **name,
+            <[_]>::len,
+        );
+    }
+    let capturing = is_capturing(&listener);
+    listener
+        .filter_chains
+        .retain_mut(|c| patch_chain(c, &patches, capturing));
+    if let Some(default) = &mut listener.default_filter_chain
+        && !patch_chain(default, &patches, capturing)
+    {
+        listener.default_filter_chain = None;
+    }
+    let added = of(&patches, ApplyTo::FilterChain)
+        .filter(|o| o.patch.operation == Operation::Add)
+        .filter_map(|o| o.value::<lds::FilterChain>())
+        .filter(|c| !c.filters.is_empty());
+    listener.filter_chains.extend(added);
     if listener == before {
         return Some(Arc::clone(resource));
     }
-    listener.filter_chains.retain(|c| !c.filters.is_empty());
     Some(wire::resource(&resource.name, &listener))
+}
+
+fn of<'p>(patches: &'p [&'p Owned], apply_to: ApplyTo) -> impl Iterator<Item = &'p Owned> {
+    patches
+        .iter()
+        .copied()
+        .filter(move |o| o.patch.apply_to == apply_to)
+}
+
+fn target(owned: &Owned) -> &ListenerTarget {
+    static NONE: LazyLock<ListenerTarget> = LazyLock::new(ListenerTarget::default);
+    owned.patch.target.listener.as_ref().unwrap_or(&NONE)
+}
+
+fn all_chains(listener: &mut lds::Listener) -> impl Iterator<Item = &mut lds::FilterChain> {
+    listener
+        .filter_chains
+        .iter_mut()
+        .chain(&mut listener.default_filter_chain)
 }
 
 /// Listeners that patches add: outbound or of gateways where they do not say.
@@ -84,11 +124,13 @@ fn is_capturing(listener: &lds::Listener) -> bool {
     matches!(listener.name.as_str(), "virtualInbound" | "virtualOutbound")
 }
 
-fn is_listener(apply_to: ApplyTo, target: &ListenerTarget, listener: &lds::Listener) -> bool {
+fn is_listener(owned: &Owned, listener: &lds::Listener) -> bool {
+    let target = target(owned);
     if !target.name.is_empty() && *target.name != *listener.name {
         return false;
     }
-    if target.port == 0 || (apply_to != ApplyTo::Listener && is_capturing(listener)) {
+    let of_chains = owned.patch.apply_to != ApplyTo::Listener && is_capturing(listener);
+    if target.port == 0 || of_chains {
         return true;
     }
     let port = listener.address.as_ref().and_then(|a| match &a.address {
@@ -118,98 +160,89 @@ fn is_chain(target: &ListenerTarget, capturing: bool, chain: &lds::FilterChain) 
         && (target.destination_port == 0 || target.destination_port == port)
 }
 
-fn chains(listener: &mut lds::Listener, owned: &Owned, target: &ListenerTarget, context: Context) {
-    let capturing = is_capturing(listener);
-    let default = listener.default_filter_chain.iter_mut();
-    for chain in listener.filter_chains.iter_mut().chain(default) {
-        if !is_chain(target, capturing, chain) {
+/// Patches a chain and its filters; false if it is removed.
+fn patch_chain(chain: &mut lds::FilterChain, patches: &[&Owned], capturing: bool) -> bool {
+    for owned in of(patches, ApplyTo::FilterChain) {
+        if !is_chain(target(owned), capturing, chain) {
             continue;
         }
-        match owned.patch.apply_to {
-            ApplyTo::FilterChain => match owned.patch.operation {
-                Operation::Remove => chain.filters.clear(),
-                _ if owned.merges() => *chain = owned.merged(chain),
-                _ => {}
-            },
-            ApplyTo::NetworkFilter => network_filters(chain, owned, target),
-            ApplyTo::HttpFilter if (target.filter.is_empty() || &*target.filter == MANAGER) => {
-                each_manager(chain, |m| http_filters(m, owned, target));
-            }
-            ApplyTo::RouteConfiguration | ApplyTo::VirtualHost | ApplyTo::HttpRoute => {
-                each_manager(chain, |m| {
-                    use hcm::http_connection_manager::RouteSpecifier;
-                    if let Some(RouteSpecifier::RouteConfig(config)) = &mut m.route_specifier {
-                        route::configuration(config, std::slice::from_ref(owned), context);
-                    }
-                });
-            }
+        match owned.patch.operation {
+            Operation::Remove => return false,
+            _ if owned.merges() => *chain = owned.merged(chain),
             _ => {}
         }
     }
-    if listener
-        .default_filter_chain
-        .as_ref()
-        .is_some_and(|c| c.filters.is_empty())
-    {
-        listener.default_filter_chain = None;
+    let patches: Vec<&Owned> = patches
+        .iter()
+        .copied()
+        .filter(|o| is_chain(target(o), capturing, chain))
+        .collect();
+    for owned in of(&patches, ApplyTo::NetworkFilter).filter(|o| !o.merges()) {
+        let name = &target(owned).filter;
+        edit(
+            &mut chain.filters,
+            owned.patch.operation,
+            owned.value(),
+            !name.is_empty(),
+            |f| *f.name == **name,
+            <[_]>::len,
+        );
     }
-}
-
-fn network_filters(chain: &mut lds::FilterChain, owned: &Owned, target: &ListenerTarget) {
-    let is = |f: &lds::Filter| *f.name == *target.filter;
-    if owned.merges() {
-        for filter in chain.filters.iter_mut().filter(|f| is(f)) {
+    for filter in &mut chain.filters {
+        let meant = |o: &&Owned| {
+            let name = &target(o).filter;
+            name.is_empty() || **name == *filter.name
+        };
+        let patches: Vec<&Owned> = patches.iter().copied().filter(meant).collect();
+        for owned in of(&patches, ApplyTo::NetworkFilter).filter(|o| o.merges()) {
             *filter = owned.merged(filter);
         }
-        return;
+        if filter.name == MANAGER && of(&patches, ApplyTo::HttpFilter).next().is_some() {
+            manager(filter, |m| http_filters(m, &patches));
+        }
     }
-    edit(
-        &mut chain.filters,
-        owned.patch.operation,
-        owned.value(),
-        !target.filter.is_empty(),
-        is,
-        <[_]>::len,
-    );
+    !chain.filters.is_empty()
 }
 
-/// Decodes and encodes each HTTP connection manager around a change.
-fn each_manager(
-    chain: &mut lds::FilterChain,
-    mut change: impl FnMut(&mut hcm::HttpConnectionManager),
-) {
-    for filter in chain.filters.iter_mut() {
-        let Some(lds::filter::ConfigType::TypedConfig(any)) = &mut filter.config_type else {
-            continue;
-        };
-        if !any
-            .type_url
-            .ends_with(&hcm::HttpConnectionManager::full_name())
-        {
-            continue;
-        }
-        if let Ok(mut manager) = hcm::HttpConnectionManager::decode(any.value.as_slice()) {
-            change(&mut manager);
+/// Decodes and encodes an HTTP connection manager around a change.
+fn manager(filter: &mut lds::Filter, change: impl FnOnce(&mut hcm::HttpConnectionManager)) {
+    let Some(lds::filter::ConfigType::TypedConfig(any)) = &mut filter.config_type else {
+        return;
+    };
+    if !any
+        .type_url
+        .ends_with(&hcm::HttpConnectionManager::full_name())
+    {
+        return;
+    }
+    if let Ok(mut manager) = hcm::HttpConnectionManager::decode(any.value.as_slice()) {
+        let before = manager.clone();
+        change(&mut manager);
+        if manager != before {
             any.value = manager.encode_to_vec();
         }
     }
 }
 
-fn http_filters(manager: &mut hcm::HttpConnectionManager, owned: &Owned, target: &ListenerTarget) {
-    let is = |f: &hcm::HttpFilter| *f.name == *target.sub_filter;
-    if owned.merges() {
-        for filter in manager.http_filters.iter_mut().filter(|f| is(f)) {
-            *filter = owned.merged(filter);
-        }
-        return;
+fn http_filters(manager: &mut hcm::HttpConnectionManager, patches: &[&Owned]) {
+    for owned in of(patches, ApplyTo::HttpFilter).filter(|o| !o.merges()) {
+        let name = &target(owned).sub_filter;
+        edit(
+            &mut manager.http_filters,
+            owned.patch.operation,
+            owned.value(),
+            !name.is_empty(),
+            |f| *f.name == **name,
+            // Nothing may follow the router, which ends the list.
+            |filters| filters.len().saturating_sub(1),
+        );
     }
-    edit(
-        &mut manager.http_filters,
-        owned.patch.operation,
-        owned.value(),
-        !target.sub_filter.is_empty(),
-        is,
-        // Nothing may follow the router, which ends the list.
-        |filters| filters.len().saturating_sub(1),
-    );
+    for filter in &mut manager.http_filters {
+        for owned in of(patches, ApplyTo::HttpFilter).filter(|o| o.merges()) {
+            let name = &target(owned).sub_filter;
+            if name.is_empty() || **name == *filter.name {
+                *filter = owned.merged(filter);
+            }
+        }
+    }
 }

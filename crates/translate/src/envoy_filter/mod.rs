@@ -4,18 +4,21 @@
 //! input and nothing else is disturbed.
 
 mod cluster;
+mod extension;
 mod listener;
-mod merge;
 mod route;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hawser_model::filter::{ApplyTo, Context, EnvoyFilter, Operation, Patch};
 use hawser_model::problem::ObjectName;
 use hawser_model::{Meta, Problem, Proxy, ProxyKind, Severity, Shared, Snapshot};
+use hawser_proto::{DynamicMessage, json, merge};
 use regex::Regex;
 
 pub(crate) use cluster::{added as added_clusters, patch as patch_cluster};
+pub(crate) use extension::{bootstrap, extensions};
 pub(crate) use listener::{added as added_listeners, patch as patch_listener};
 pub(crate) use route::patch as patch_routes;
 
@@ -26,7 +29,12 @@ use crate::resource::Resource;
 pub(crate) struct Owned {
     pub meta: Meta,
     pub patch: Patch,
+    /// The ports of route configurations that it means, where it names a port.
+    pub ports: Vec<u32>,
 }
+
+/// Which ports of its services a gateway's listening ports stand for.
+pub(crate) type ServicePorts = BTreeMap<u16, BTreeSet<u16>>;
 
 /// Patches for one kind of resource, in order; `None` where there are none, as in most meshes.
 pub(crate) type Patches = Option<Shared<Vec<Owned>>>;
@@ -37,46 +45,38 @@ pub(crate) struct Plan {
     pub clusters: Patches,
     pub listeners: Patches,
     pub routes: Patches,
+    pub extensions: Patches,
+    pub bootstrap: Patches,
     pub problems: Vec<Problem>,
 }
 
-/// Finds the patches that concern a proxy: those of the root namespace first, then those of its own.
-pub(crate) fn plan(snapshot: &Snapshot, proxy: &Proxy, labels: &hawser_model::Labels) -> Plan {
+/// Finds the patches that concern a proxy: those of the root namespace and of its own, in order of priority, then the
+/// root's first, then by age. `ports` says what a gateway's ports stand for.
+pub(crate) fn plan(
+    snapshot: &Snapshot,
+    proxy: &Proxy,
+    labels: &hawser_model::Labels,
+    ports: impl FnOnce() -> ServicePorts,
+) -> Plan {
     if snapshot.filters.is_empty() {
         return Plan::default();
     }
-    let root = &snapshot.mesh.root_namespace;
-    let concerns = |f: &&Shared<EnvoyFilter>| {
-        if f.selector.targets.is_empty() {
-            return f.selector.labels.selects(labels);
-        }
-        let gateway = labels.get("gateway.networking.k8s.io/gateway-name");
-        f.selector
-            .targets
-            .iter()
-            .any(|t| &*t.kind == "Gateway" && Some(&*t.name) == gateway)
-    };
-    let of = |namespace: &str| {
-        let mut filters: Vec<_> = snapshot
-            .filters
-            .iter()
-            .filter(|f| &*f.meta.namespace == namespace)
-            .filter(concerns)
-            .collect();
-        filters.sort_by_key(|f| f.priority);
-        filters
-    };
-    let mut filters = of(root);
-    if proxy.namespace != *root {
-        filters.extend(of(&proxy.namespace));
-    }
+    let ports = ports();
     let mut plan = Plan::default();
-    let (mut clusters, mut listeners, mut routes) = (Vec::new(), Vec::new(), Vec::new());
-    for filter in filters {
+    let [
+        mut clusters,
+        mut listeners,
+        mut routes,
+        mut extensions,
+        mut bootstrap,
+    ] = [const { Vec::new() }; 5];
+    for filter in filters_of(snapshot, proxy, labels) {
         for patch in &filter.patches {
+            let named = patch.target.route.as_ref().map_or(0, |r| r.port);
             let owned = Owned {
                 meta: filter.meta.clone(),
                 patch: patch.clone(),
+                ports: route_ports(named, &ports),
             };
             if !is_for(&owned, proxy, &mut plan.problems) {
                 continue;
@@ -93,18 +93,59 @@ pub(crate) fn plan(snapshot: &Snapshot, proxy: &Proxy, labels: &hawser_model::La
                     listeners.push(owned.clone());
                     routes.push(owned);
                 }
-                ApplyTo::ExtensionConfig | ApplyTo::Bootstrap => plan.problems.push(owned.problem(
-                    "applyTo",
-                    format!("{:?} is not supported", patch.apply_to),
-                    "put the configuration into the filter itself",
-                )),
+                ApplyTo::ExtensionConfig => extensions.push(owned),
+                ApplyTo::Bootstrap => bootstrap.push(owned),
             }
         }
     }
     plan.clusters = some(clusters);
     plan.listeners = some(listeners);
     plan.routes = some(routes);
+    plan.extensions = some(extensions);
+    plan.bootstrap = some(bootstrap);
     plan
+}
+
+/// The filters that concern a proxy, in the order in which they are applied.
+fn filters_of<'s>(
+    snapshot: &'s Snapshot,
+    proxy: &Proxy,
+    labels: &hawser_model::Labels,
+) -> Vec<&'s Shared<EnvoyFilter>> {
+    let root = &snapshot.mesh.root_namespace;
+    let concerns = |f: &&Shared<EnvoyFilter>| {
+        if f.selector.targets.is_empty() {
+            return f.selector.labels.selects(labels);
+        }
+        let gateway = labels.get("gateway.networking.k8s.io/gateway-name");
+        f.selector
+            .targets
+            .iter()
+            .any(|t| &*t.kind == "Gateway" && Some(&*t.name) == gateway)
+    };
+    let mut filters: Vec<_> = snapshot
+        .filters
+        .iter()
+        .filter(|f| f.meta.namespace == *root || f.meta.namespace == proxy.namespace)
+        .filter(concerns)
+        .collect();
+    // The snapshot has them by age.
+    filters.sort_by_key(|f| (f.priority, f.meta.namespace != *root));
+    filters
+}
+
+/// The listening ports that a patch for a port means: where services lead to a listening port, it is known by theirs.
+fn route_ports(named: u32, ports: &ServicePorts) -> Vec<u32> {
+    let stands_for = |(port, of): (&u16, &BTreeSet<u16>)| {
+        of.iter()
+            .any(|p| u32::from(*p) == named)
+            .then_some(u32::from(*port))
+    };
+    let mut out: Vec<u32> = ports.iter().filter_map(stands_for).collect();
+    if named != 0 && !ports.keys().any(|p| u32::from(*p) == named) {
+        out.push(named);
+    }
+    out
 }
 
 fn some(patches: Vec<Owned>) -> Patches {
@@ -116,10 +157,12 @@ fn is_for(owned: &Owned, proxy: &Proxy, problems: &mut Vec<Problem>) -> bool {
     let patch = &owned.patch;
     if !patch.proxy_version.is_empty() {
         match Regex::new(&patch.proxy_version) {
-            Ok(r) if r.is_match(&proxy.version) => {}
+            // A proxy that does not say its version matches none.
+            Ok(r) if !proxy.version.is_empty() && r.is_match(&proxy.version) => {}
             Ok(_) => return false,
             Err(_) => {
                 problems.push(owned.problem(
+                    Severity::Error,
                     "match.proxy.proxyVersion",
                     "is not a valid regular expression".to_owned(),
                     "",
@@ -132,30 +175,57 @@ fn is_for(owned: &Owned, proxy: &Proxy, problems: &mut Vec<Problem>) -> bool {
         .proxy_metadata
         .iter()
         .all(|(k, v)| proxy.metadata.get(k) == Some(v));
-    let context = match patch.context {
-        Context::Any => true,
-        Context::SidecarInbound | Context::SidecarOutbound => proxy.kind == ProxyKind::Sidecar,
-        Context::Gateway => proxy.kind == ProxyKind::Router,
-        Context::Waypoint => proxy.kind == ProxyKind::Waypoint,
-    };
+    // What is of no traffic has no context.
+    let whole = matches!(
+        patch.apply_to,
+        ApplyTo::ExtensionConfig | ApplyTo::Bootstrap
+    );
+    let context = whole
+        || match patch.context {
+            Context::Any => true,
+            Context::SidecarInbound | Context::SidecarOutbound => proxy.kind == ProxyKind::Sidecar,
+            Context::Gateway => proxy.kind == ProxyKind::Router,
+            Context::Waypoint => proxy.kind == ProxyKind::Waypoint,
+        };
     if !metadata || !context {
         return false;
     }
-    if patch.operation == Operation::Remove || message(patch.apply_to).is_none() {
+    if patch.operation == Operation::Remove {
         return true;
     }
-    match merge::read_message(message(patch.apply_to).unwrap_or_default(), &patch.value) {
-        Ok(_) => true,
+    let name = message(patch.apply_to);
+    let Err(strict) = read(name, &patch.value, json::parse) else {
+        return true;
+    };
+    const HELP: &str = "see Envoy's API of version 1.40";
+    match read(name, &patch.value, json::parse_lenient) {
+        Ok(_) => {
+            let why = format!("{strict}; the rest is applied");
+            problems.push(owned.problem(Severity::Warning, "patch.value", why, HELP));
+            true
+        }
         Err(why) => {
-            problems.push(owned.problem("patch.value", why, "see Envoy's API of version 1.40"));
+            problems.push(owned.problem(Severity::Error, "patch.value", why, HELP));
             false
         }
     }
 }
 
+type Parse = fn(&str, &serde_json::Value) -> Result<DynamicMessage, json::JsonError>;
+
+/// A patch's value as a message of a named type.
+fn read(name: &str, text: &str, parse: Parse) -> Result<DynamicMessage, String> {
+    if text.is_empty() {
+        return Err("is missing".to_owned());
+    }
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|e| format!("is not valid JSON: {e}"))?;
+    parse(name, &value).map_err(|e| e.to_string())
+}
+
 /// The type of a patch's value.
-fn message(apply_to: ApplyTo) -> Option<&'static str> {
-    Some(match apply_to {
+fn message(apply_to: ApplyTo) -> &'static str {
+    match apply_to {
         ApplyTo::Listener => "envoy.config.listener.v3.Listener",
         ApplyTo::FilterChain => "envoy.config.listener.v3.FilterChain",
         ApplyTo::NetworkFilter => "envoy.config.listener.v3.Filter",
@@ -167,15 +237,16 @@ fn message(apply_to: ApplyTo) -> Option<&'static str> {
         ApplyTo::VirtualHost => "envoy.config.route.v3.VirtualHost",
         ApplyTo::HttpRoute => "envoy.config.route.v3.Route",
         ApplyTo::Cluster => "envoy.config.cluster.v3.Cluster",
-        ApplyTo::ExtensionConfig | ApplyTo::Bootstrap => return None,
-    })
+        ApplyTo::ExtensionConfig => "envoy.config.core.v3.TypedExtensionConfig",
+        ApplyTo::Bootstrap => "envoy.config.bootstrap.v3.Bootstrap",
+    }
 }
 
 impl Owned {
-    fn problem(&self, field: &str, message: String, help: &str) -> Problem {
+    fn problem(&self, severity: Severity, field: &str, message: String, help: &str) -> Problem {
         Problem {
             code: "HWS0601",
-            severity: Severity::Error,
+            severity,
             object: ObjectName {
                 cluster: None,
                 kind: "EnvoyFilter".into(),
@@ -204,15 +275,26 @@ impl Owned {
         )
     }
 
-    /// The value as a typed message; `None` if it cannot be read, which was told before.
+    /// The value as a message; `None` if it cannot be read, which was told before.
+    fn message(&self) -> Option<DynamicMessage> {
+        read(
+            message(self.patch.apply_to),
+            &self.patch.value,
+            json::parse_lenient,
+        )
+        .ok()
+    }
+
+    /// The value as a typed message.
     fn value<M: prost::Message + prost::Name + Default>(&self) -> Option<M> {
-        merge::read(&self.patch.value).ok()
+        merge::typed(&self.message()?).ok()
     }
 
     /// The message with this patch's value merged in; unchanged if the value cannot be read.
     fn merged<M: prost::Message + prost::Name + Default + Clone>(&self, message: &M) -> M {
-        merge::merged(message, &self.patch.value, self.replaces_lists())
-            .unwrap_or_else(|_| message.clone())
+        self.message()
+            .and_then(|patch| merge::merged(message, patch, self.replaces_lists()).ok())
+            .unwrap_or_else(|| message.clone())
     }
 }
 

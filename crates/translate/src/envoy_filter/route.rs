@@ -1,6 +1,6 @@
 //! Patches of route configurations, virtual hosts and routes.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hawser_model::filter::{ApplyTo, Context, Operation, RouteTarget};
 use hawser_proto::envoy::config::route::v3 as rds;
@@ -27,43 +27,57 @@ pub(crate) fn patch(resource: &Arc<Resource>, patches: &[Owned], router: bool) -
     }
 }
 
-/// Applies patches to a route configuration; false if none concerns it.
+/// Applies patches to a route configuration; false if none concerns it. As in Istio the whole is patched before its
+/// parts, and at each place additions come last.
 pub(super) fn configuration(
     config: &mut rds::RouteConfiguration,
     patches: &[Owned],
     context: Context,
 ) -> bool {
-    let none = RouteTarget::default();
-    let mut touched = false;
-    for owned in patches.iter().filter(|o| o.means(context)) {
-        let target = owned.patch.target.route.as_ref().unwrap_or(&none);
-        if !is_configuration(target, &config.name) {
-            continue;
-        }
-        match owned.patch.apply_to {
-            ApplyTo::RouteConfiguration if owned.merges() => {
-                *config = owned.merged(config);
-                touched = true;
-            }
-            ApplyTo::VirtualHost => touched |= virtual_hosts(config, owned, target),
-            ApplyTo::HttpRoute => {
-                for host in &mut config.virtual_hosts {
-                    if is_host(target, host) {
-                        routes(host, owned, target);
-                        touched = true;
-                    }
-                }
-            }
-            _ => {}
-        }
+    let before = config.clone();
+    let patches: Vec<&Owned> = patches
+        .iter()
+        .filter(|o| o.means(context) && is_configuration(o, context, &config.name))
+        .collect();
+    for owned in of(&patches, ApplyTo::RouteConfiguration).filter(|o| o.merges()) {
+        *config = owned.merged(config);
     }
-    touched
+    config
+        .virtual_hosts
+        .retain_mut(|h| virtual_host(h, &patches));
+    let added = of(&patches, ApplyTo::VirtualHost)
+        .filter(|o| o.patch.operation == Operation::Add)
+        .filter_map(|o| o.value());
+    config.virtual_hosts.extend(added);
+    *config != before
 }
 
-/// By name, or by what the name of a gateway's configuration tells: `http.PORT`, `https.PORT.NAME.GATEWAY.NAMESPACE`.
-fn is_configuration(target: &RouteTarget, name: &str) -> bool {
+fn of<'p>(patches: &'p [&'p Owned], apply_to: ApplyTo) -> impl Iterator<Item = &'p Owned> {
+    patches
+        .iter()
+        .copied()
+        .filter(move |o| o.patch.apply_to == apply_to)
+}
+
+fn target(owned: &Owned) -> &RouteTarget {
+    static NONE: LazyLock<RouteTarget> = LazyLock::new(RouteTarget::default);
+    owned.patch.target.route.as_ref().unwrap_or(&NONE)
+}
+
+/// By name, or by what the name tells: of a gateway's configuration `http.PORT` or `https.PORT.NAME.GATEWAY.NAMESPACE`,
+/// of a sidecar's the port, or `inbound|PORT||`. Port name and gateway are for gateways alone.
+fn is_configuration(owned: &Owned, context: Context, name: &str) -> bool {
+    let target = target(owned);
     if !target.name.is_empty() && &*target.name != name {
         return false;
+    }
+    let means_port =
+        |port: &str| target.port == 0 || port.parse().is_ok_and(|port| owned.ports.contains(&port));
+    if context != Context::Gateway {
+        let inbound = name
+            .strip_prefix("inbound|")
+            .and_then(|n| n.split('|').next());
+        return means_port(inbound.unwrap_or(name));
     }
     let parts: Vec<&str> = name.split('.').collect();
     let (port, port_name, gateway) = match parts[..] {
@@ -73,7 +87,7 @@ fn is_configuration(target: &RouteTarget, name: &str) -> bool {
         }
         _ => (name, "", String::new()),
     };
-    (target.port == 0 || port.parse() == Ok(target.port))
+    means_port(port)
         && (target.port_name.is_empty() || &*target.port_name == port_name)
         && (target.gateway.is_empty() || *target.gateway == *gateway)
 }
@@ -94,56 +108,63 @@ fn is_route(target: &RouteTarget, route: &rds::Route) -> bool {
         && (target.action.is_empty() || &*target.action == "ANY" || &*target.action == action)
 }
 
-fn virtual_hosts(
-    config: &mut rds::RouteConfiguration,
-    owned: &Owned,
-    target: &RouteTarget,
-) -> bool {
-    match owned.patch.operation {
-        Operation::Add => match owned.value::<rds::VirtualHost>() {
-            Some(host) => config.virtual_hosts.push(host),
-            None => return false,
-        },
-        Operation::Remove => config.virtual_hosts.retain(|h| !is_host(target, h)),
-        Operation::Replace => {
-            for host in config
-                .virtual_hosts
-                .iter_mut()
-                .filter(|h| is_host(target, h))
-            {
+/// Patches a virtual host and its routes; false if it is removed.
+fn virtual_host(host: &mut rds::VirtualHost, patches: &[&Owned]) -> bool {
+    for owned in of(patches, ApplyTo::VirtualHost) {
+        if !is_host(target(owned), host) {
+            continue;
+        }
+        match owned.patch.operation {
+            Operation::Remove => return false,
+            Operation::Replace => {
                 if let Some(value) = owned.value() {
                     *host = value;
                 }
             }
+            _ if owned.merges() => *host = owned.merged(host),
+            _ => {}
         }
-        _ if owned.merges() => {
-            for host in config
-                .virtual_hosts
-                .iter_mut()
-                .filter(|h| is_host(target, h))
-            {
-                *host = owned.merged(host);
-            }
-        }
-        _ => return false,
+    }
+    let patches: Vec<&Owned> = of(patches, ApplyTo::HttpRoute)
+        .filter(|o| is_host(target(o), host))
+        .collect();
+    host.routes.retain_mut(|r| patch_route(r, &patches));
+    for owned in patches {
+        insert(host, owned);
     }
     true
 }
 
-fn routes(host: &mut rds::VirtualHost, owned: &Owned, target: &RouteTarget) {
-    if owned.merges() {
-        for route in host.routes.iter_mut().filter(|r| is_route(target, r)) {
-            *route = owned.merged(route);
+/// Patches a route; false if it is removed.
+fn patch_route(route: &mut rds::Route, patches: &[&Owned]) -> bool {
+    for owned in patches {
+        if !is_route(target(owned), route) {
+            continue;
         }
-        return;
+        match owned.patch.operation {
+            Operation::Remove => return false,
+            _ if owned.merges() => *route = owned.merged(route),
+            _ => {}
+        }
     }
+    true
+}
+
+fn insert(host: &mut rds::VirtualHost, owned: &Owned) {
+    let target = target(owned);
     let named = !target.route.is_empty() || !target.action.is_empty();
-    edit(
-        &mut host.routes,
-        owned.patch.operation,
-        owned.value(),
-        named,
-        |r| is_route(target, r),
-        <[rds::Route]>::len,
-    );
+    let is = |r: &rds::Route| is_route(target, r);
+    match owned.patch.operation {
+        Operation::Remove => {}
+        // The first place, but only where the route that the patch means is there.
+        Operation::InsertFirst if named && !host.routes.iter().any(is) => {}
+        operation => edit(
+            &mut host.routes,
+            operation,
+            owned.value(),
+            named,
+            is,
+            <[rds::Route]>::len,
+        ),
+    }
 }

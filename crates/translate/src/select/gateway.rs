@@ -243,6 +243,7 @@ impl Translator {
             &authz::Workload {
                 namespace: &proxy.namespace,
                 labels: &session.labels,
+                router: true,
             },
         );
         let http = self.gateway_http(session);

@@ -225,6 +225,7 @@ impl Translator {
             &authz::Workload {
                 namespace: &proxy.namespace,
                 labels: &labels,
+                router: false,
             },
         );
         let modes = self.mtls(&proxy.namespace);

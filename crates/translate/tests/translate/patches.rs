@@ -2,7 +2,7 @@
 
 use crate::check;
 use crate::mesh::{Mesh, app, istio, sidecar};
-use crate::text::View::{Cluster, ClusterPart, Problems, RoutePart};
+use crate::text::View::{Cluster, ClusterPart, ListenerPart, Problems, RoutePart};
 
 const WEB: &str = "outbound|80||web.a.svc.cluster.local";
 
@@ -21,7 +21,7 @@ fn patched(patch: &str) -> Mesh {
 
 #[test]
 fn patches() {
-    let client = sidecar("10.1.0.9 client.a");
+    let client = sidecar("10.1.0.1 web-0.a");
     for (name, patch, view, expected) in [
         (
             "a duration is replaced, not merged",
@@ -56,11 +56,62 @@ fn patches() {
             "7s",
         ),
         (
+            "inserted at the first place of a cluster: added",
+            "{applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND}, patch: {operation: INSERT_FIRST, value: {name: mine, type: STATIC}}}",
+            Cluster("mine"),
+            "STATIC ROUND_ROBIN",
+        ),
+        (
+            "an inbound cluster is not known by another's service",
+            "{applyTo: CLUSTER, match: {context: SIDECAR_INBOUND, cluster: {service: other.a.svc.cluster.local}}, patch: {operation: MERGE, value: {connect_timeout: 3s}}}",
+            ClusterPart("inbound|8080||", "/connect_timeout"),
+            "10s",
+        ),
+        (
+            "a socket is merged into the one that the cluster chooses",
+            "{applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND, cluster: {service: web.a.svc.cluster.local}}, patch: {operation: MERGE, value: \
+              {transport_socket: {name: envoy.transport_sockets.tls, typed_config: {'@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, max_session_keys: 3}}}}}",
+            ClusterPart(
+                WEB,
+                "/transport_socket_matches/0/transport_socket/typed_config/max_session_keys",
+            ),
+            "3",
+        ),
+        (
+            "a route removed is a route less",
+            "{applyTo: HTTP_ROUTE, match: {context: SIDECAR_OUTBOUND, routeConfiguration: {portNumber: 80, vhost: {name: 'web.a.svc.cluster.local:80'}}}, patch: {operation: REMOVE}}",
+            RoutePart("80", "/virtual_hosts/0/routes"),
+            "nothing at /virtual_hosts/0/routes",
+        ),
+        (
+            "the first place is for a route that is there",
+            "{applyTo: HTTP_ROUTE, match: {context: SIDECAR_OUTBOUND, routeConfiguration: {name: '80', vhost: {name: 'web.a.svc.cluster.local:80', route: {name: other}}}}, \
+              patch: {operation: INSERT_FIRST, value: {name: mine, direct_response: {status: 200}}}}",
+            RoutePart("80", "/virtual_hosts/0/routes/0/name"),
+            "default",
+        ),
+        (
+            "all filters are meant where none is named, and merged after others were inserted",
+            "{applyTo: HTTP_FILTER, match: {context: SIDECAR_INBOUND}, patch: {operation: MERGE, value: {disabled: true}}}, \
+              {applyTo: HTTP_FILTER, match: {context: SIDECAR_INBOUND}, patch: {operation: INSERT_FIRST, value: {name: mine}}}",
+            ListenerPart(
+                "virtualInbound",
+                "/filter_chains/6/filters/0/typed_config/http_filters/0",
+            ),
+            "{disabled:true,name:mine}",
+        ),
+        (
+            "an empty value is a value",
+            "{applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND}, patch: {operation: MERGE, value: {}}}",
+            Problems,
+            "",
+        ),
+        (
             "what Envoy does not know is the user's to read",
             "{applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND}, patch: {operation: MERGE, value: {no_such_field: 1}}}",
             Problems,
             "HWS0601 EnvoyFilter f.a spec.configPatches[0].patch.value: not a valid envoy.config.cluster.v3.Cluster: \
-             unrecognized field name 'no_such_field' (see Envoy's API of version 1.40)",
+             unrecognized field name 'no_such_field'; the rest is applied (see Envoy's API of version 1.40)",
         ),
     ] {
         check(name, &patched(patch), &client, view, expected);

@@ -68,6 +68,18 @@ fn modes() {
             ),
         ),
         (
+            "the root namespace speaks for the mesh",
+            "{selector: {matchLabels: {app: web}}, mtls: {mode: UNSET}}",
+            format!(
+                "0.0.0.0:15006 original_dst tls_inspector
+                 {{destination_port=15006}} plaintext | tcp -> BlackHoleCluster
+                 {{application_protocols=[{istio_http}] transport_protocol=tls}} {tls} | {unknown}
+                 {{transport_protocol=tls}} {tls} | tcp -> InboundPassthroughCluster
+                 {{destination_port=8080 transport_protocol=tls}} {tls} | {web}
+                 {{destination_port=9090 transport_protocol=tls}} {tls} | tcp -> inbound|9090||"
+            ),
+        ),
+        (
             "a port of its own",
             "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {9090: {mode: DISABLE}}}",
             format!(
@@ -80,7 +92,14 @@ fn modes() {
             ),
         ),
     ] {
-        let mesh = Mesh::of(&(self::web() + &istio("PeerAuthentication", "a", "p", policy)));
+        let root = match name {
+            "the root namespace speaks for the mesh" => "{mtls: {mode: STRICT}}",
+            // No policy of the mesh selects workloads.
+            _ => "{selector: {matchLabels: {app: web}}, mtls: {mode: DISABLE}}",
+        };
+        let root = istio("PeerAuthentication", "istio-system", "r", root);
+        let mesh =
+            Mesh::of(&(self::web() + &root + &istio("PeerAuthentication", "a", "p", policy)));
         check(name, &mesh, &own, Listener("virtualInbound"), &expected);
     }
 }
@@ -114,6 +133,34 @@ fn who_may_call() {
             "{action:DENY,policies:{ns[a]-policy[p]-rule[0]:{\
                permissions:[{and_rules:{rules:[{or_rules:{rules:[{destination_port:9090}]}}]}}],\
                principals:[{and_ids:{ids:[{or_ids:{ids:[{authenticated:{principal_name:{safe_regex:{regex:.*/ns/b/.*}}}}]}}]}}]}}}",
+        ),
+        (
+            "an end of a name stands after the scheme, and its dots are dots",
+            "{rules: [{from: [{source: {principals: ['*/ns/a/sa/x.y']}}]}]}",
+            http,
+            "{policies:{ns[a]-policy[p]-rule[0]:{permissions:[{any:true}],principals:[{and_ids:{ids:[\
+               {or_ids:{ids:[{authenticated:{principal_name:{safe_regex:{regex:spiffe://.*/ns/a/sa/x\\\\.y}}}}]}}]}}]}}}",
+        ),
+        (
+            "metadata is matched all values at once",
+            "{rules: [{when: [{key: 'experimental.envoy.filters.f[k]', values: [a, '[b*]']}]}]}",
+            http,
+            "{policies:{ns[a]-policy[p]-rule[0]:{permissions:[{and_rules:{rules:[\
+               {metadata:{filter:envoy.filters.f,path:[{key:k}],value:{or_match:{value_matchers:[\
+                 {string_match:{exact:a}},{list_match:{one_of:{string_match:{prefix:b}}}}]}}}}]}}],principals:[{any:true}]}}}",
+        ),
+        (
+            "a condition that nobody knows lets nobody in",
+            "{rules: [{when: [{key: request.nothing, values: [a]}]}]}",
+            http,
+            "{}",
+        ),
+        (
+            "who is to be asked by an authorizer that is not there is refused",
+            "{action: CUSTOM, provider: {name: nobody}, rules: [{to: [{operation: {ports: ['8080']}}]}]}",
+            http,
+            "{action:DENY,policies:{istio-ext-authz-nobody-ns[a]-policy[p]-rule[0]:{\
+               permissions:[{and_rules:{rules:[{or_rules:{rules:[{destination_port:8080}]}}]}}],principals:[{any:true}]}}}",
         ),
         (
             "no rule lets anybody in",
@@ -159,6 +206,53 @@ fn tokens() {
             &mesh,
             &own,
             ListenerPart("virtualInbound", at.leak()),
+            expected,
+        );
+    }
+}
+
+/// How many tokens, and of whom.
+#[test]
+fn tokens_of_several() {
+    let own = sidecar("10.1.0.1 web-0.a");
+    let rule =
+        |issuer: &str, more: &str| format!("{{issuer: {issuer}, jwks: '{{\"keys\":[]}}'{more}}}");
+    let required = ", presence: REQUIRED";
+    let (a, b) = (rule("a", ""), rule("b", ""));
+    for (name, rules, expected) in [
+        (
+            "one that must be there",
+            rule("a", required),
+            "{provider_name:origins-0}",
+        ),
+        (
+            "either, or neither",
+            format!("{a}, {b}"),
+            "{requires_any:{requirements:[{provider_name:origins-0},{provider_name:origins-1},{requires_all:{requirements:[\
+               {requires_any:{requirements:[{provider_name:origins-0},{allow_missing:{}}]}},\
+               {requires_any:{requirements:[{provider_name:origins-1},{allow_missing:{}}]}}]}}]}}",
+        ),
+        (
+            "one that must be there, another that may",
+            format!("{a}, {}", rule("b", required)),
+            "{requires_any:{requirements:[{provider_name:origins-1},{requires_all:{requirements:[\
+               {requires_any:{requirements:[{provider_name:origins-0},{allow_missing:{}}]}},{provider_name:origins-1}]}}]}}",
+        ),
+        (
+            "two that must be there",
+            format!("{}, {}", rule("a", required), rule("b", required)),
+            "{requires_all:{requirements:[{provider_name:origins-0},{provider_name:origins-1}]}}",
+        ),
+    ] {
+        let spec = format!("{{jwtRules: [{rules}]}}");
+        let mesh = Mesh::of(&(web() + &istio("RequestAuthentication", "a", "j", &spec)));
+        let at =
+            "/filter_chains/2/filters/0/typed_config/http_filters/0/typed_config/rules/0/requires";
+        check(
+            name,
+            &mesh,
+            &own,
+            ListenerPart("virtualInbound", at),
             expected,
         );
     }
