@@ -78,6 +78,8 @@ pub struct Proxy {
     pub idle_timeout_ms: Option<u64>,
     /// Certificate files given by `TLS_CLIENT_*` and `TLS_SERVER_*`.
     pub tls_files: TlsFiles,
+    /// Ports that its own bootstrap listens on (`ENVOY_STATUS_PORT`, `ENVOY_PROMETHEUS_PORT`).
+    pub own_ports: BTreeSet<u16>,
     /// `PROXY_CONFIG.gatewayTopology.numTrustedProxies`.
     pub trusted_proxies: u32,
     /// `PROXY_CONFIG.gatewayTopology.forwardClientCertDetails`, Istio's name of the mode.

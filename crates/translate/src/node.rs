@@ -127,6 +127,10 @@ pub fn proxy(node: &Node) -> Result<Proxy, NodeError> {
             server_key: text("TLS_SERVER_KEY"),
             server_root: text("TLS_SERVER_ROOT_CERT"),
         },
+        own_ports: ["ENVOY_STATUS_PORT", "ENVOY_PROMETHEUS_PORT"]
+            .iter()
+            .filter_map(|key| u16::try_from(meta.number(key)).ok().filter(|p| *p != 0))
+            .collect(),
         trusted_proxies: topology.number("numTrustedProxies"),
         forward_client_cert: match topology.text("forwardClientCertDetails") {
             "" => None,

@@ -18,6 +18,8 @@ use crate::destination::RuleIndex;
 pub(crate) struct ScopeKey {
     pub namespace: Str,
     pub router: bool,
+    /// Whether allocated addresses of ServiceEntries mean something to the proxy: its own DNS answers with them.
+    pub allocated: bool,
     pub sidecar: Option<Shared<Sidecar>>,
 }
 
@@ -26,6 +28,7 @@ impl ScopeKey {
         Self {
             namespace: proxy.namespace.clone(),
             router: proxy.kind != ProxyKind::Sidecar,
+            allocated: proxy.dns_capture || proxy.kind == ProxyKind::Waypoint,
             sidecar: (proxy.kind == ProxyKind::Sidecar)
                 .then(|| sidecar_for(snapshot, proxy))
                 .flatten(),
@@ -78,56 +81,41 @@ pub(crate) struct Scope {
 
 impl Scope {
     pub(crate) fn new(snapshot: &Snapshot, rules: &RuleIndex, key: &ScopeKey) -> Self {
-        let visible = visible_services(snapshot, &key.namespace);
+        let visible = visible_services(snapshot, key);
         let routes = mesh_routes(snapshot, &key.namespace);
+        let everything = EgressListener {
+            port: None,
+            bind: "".into(),
+            capture: CaptureMode::Default,
+            hosts: Hostname::parse("*")
+                .map(|all| (NamespaceMatch::Any, all))
+                .into_iter()
+                .collect(),
+        };
+        let own = key.sidecar.as_ref().map(|s| &*s.egress).unwrap_or_default();
+        let listeners = match own {
+            [] => std::slice::from_ref(&everything),
+            own => own,
+        };
+        // Gateways prefer no namespace to another.
+        let home = if key.router { "" } else { &key.namespace };
+        let mut by_host: BTreeMap<&Hostname, Vec<&Shared<Service>>> = BTreeMap::new();
+        if !own.is_empty() {
+            for service in &visible {
+                by_host.entry(&service.host).or_default().push(service);
+            }
+        }
         let mut services: BTreeMap<Hostname, Shared<Service>> = BTreeMap::new();
         let mut egress = Vec::new();
-        match key.sidecar.as_ref().filter(|s| !s.egress.is_empty()) {
-            None => {
-                let mut chosen: BTreeMap<Hostname, Shared<Service>> = BTreeMap::new();
-                for service in visible {
-                    prefer(&mut chosen, service);
-                }
-                egress.push(Egress {
-                    port: None,
-                    bind: "".into(),
-                    capture: CaptureMode::Default,
-                    services: chosen.values().cloned().collect(),
-                    routes,
-                });
-                services = chosen;
+        for listener in listeners {
+            let part = import(listener, home, &visible, &routes);
+            for service in &part.services {
+                add(&mut services, service);
             }
-            Some(sidecar) => {
-                for listener in &sidecar.egress {
-                    egress.push(import(listener, &key.namespace, &visible, &routes));
-                }
-                for part in &egress {
-                    for service in &part.services {
-                        merge_ports(&mut services, service);
-                    }
-                }
-                for part in &egress {
-                    for (host, ports) in part.routes.iter().flat_map(|r| destinations(r)) {
-                        if services.contains_key(&host) {
-                            continue;
-                        }
-                        let found = visible.iter().filter(|s| s.host == host).min_by_key(|s| {
-                            (s.meta.namespace != key.namespace, s.meta.namespace.clone())
-                        });
-                        if let Some(found) = found {
-                            let service = match &part.port {
-                                Some(_) => {
-                                    with_ports(found, |p| ports.is_empty() || ports.contains(&p))
-                                }
-                                None => Some(found.clone()),
-                            };
-                            if let Some(service) = service {
-                                services.insert(host, service);
-                            }
-                        }
-                    }
-                }
+            for service in led_to(&part, &key.namespace, &by_host) {
+                add(&mut services, &service);
             }
+            egress.push(part);
         }
         let rules: HashMap<_, _> = services
             .iter()
@@ -198,28 +186,47 @@ pub(crate) fn route_asks_who(route: &Shared<VirtualService>) -> bool {
         || route.tcp.iter().flat_map(|t| &t.matches).any(l4)
 }
 
-/// Services that a namespace may see, in order of age: Kubernetes' own never lose their name to another's.
-fn visible_services(snapshot: &Snapshot, namespace: &str) -> Vec<Shared<Service>> {
+/// Services that a namespace may see, those for fewer eyes first, older before younger (Istio's
+/// `servicesExportedToNamespace`): where two are in each other's way the first one counts.
+fn visible_services(snapshot: &Snapshot, key: &ScopeKey) -> Vec<Shared<Service>> {
     let mut all: Vec<_> = snapshot
         .services
         .iter()
-        .filter(|s| s.visibility.allows(namespace))
-        .cloned()
+        .filter(|s| s.visibility.allows(&key.namespace))
+        .map(|s| as_named(s, key.allocated))
         .collect();
-    all.sort_by(|a, b| {
-        (a.meta.created_s, &a.host, &a.meta).cmp(&(b.meta.created_s, &b.host, &b.meta))
+    all.sort_by_cached_key(|s| {
+        let name = match s.registry {
+            Registry::Kubernetes => s.meta.name.clone(),
+            Registry::External => s.host.as_str().into(),
+        };
+        (
+            eyes(&s.visibility, &s.meta.namespace, &key.namespace),
+            s.meta.created_s,
+            name,
+            s.meta.namespace.clone(),
+        )
     });
     all
 }
 
-fn prefer(chosen: &mut BTreeMap<Hostname, Shared<Service>>, service: Shared<Service>) {
-    match chosen.get(&service.host) {
-        Some(present)
-            if present.registry == Registry::Kubernetes
-                || service.registry != Registry::Kubernetes => {}
-        _ => {
-            chosen.insert(service.host.clone(), service);
-        }
+/// Allocated addresses are only for those whose own DNS answers with them.
+fn as_named(service: &Shared<Service>, allocated: bool) -> Shared<Service> {
+    if allocated || service.auto_addresses.is_empty() {
+        return service.clone();
+    }
+    Shared::new(Service {
+        auto_addresses: Vec::new(),
+        ..(**service).clone()
+    })
+}
+
+/// Whether something is for its own namespace, for some namespaces, or for all.
+fn eyes(visibility: &Visibility, own: &str, namespace: &str) -> u8 {
+    match visibility {
+        Visibility::Public => 2,
+        _ if own == namespace => 0,
+        _ => 1,
     }
 }
 
@@ -241,11 +248,7 @@ pub(crate) fn routes_of(
         .filter(|r| r.gateways.contains(gateway) && r.visibility.allows(namespace))
         .cloned()
         .collect();
-    out.sort_by_key(|r| match r.visibility {
-        Visibility::Public | Visibility::None => 2,
-        Visibility::Namespaces(_) if &*r.meta.namespace == namespace => 0,
-        Visibility::Namespaces(_) => 1,
-    });
+    out.sort_by_key(|r| eyes(&r.visibility, &r.meta.namespace, namespace));
     out
 }
 
@@ -279,18 +282,15 @@ fn import(
             None => Some(s.clone()),
         })
         .collect();
-    // One namespace for each host: the own one if it is among them.
-    let mut chosen: BTreeMap<Hostname, Shared<Service>> = BTreeMap::new();
-    for service in imported {
-        if !chosen.contains_key(&service.host) || &*service.meta.namespace == namespace {
-            chosen.insert(service.host.clone(), service);
-        }
-    }
+    let chosen = chosen(&imported, namespace);
     Egress {
         port: listener.port.clone(),
         bind: listener.bind.clone(),
         capture: listener.capture,
-        services: chosen.into_values().collect(),
+        services: imported
+            .into_iter()
+            .filter(|s| chosen.get(&s.host) == Some(&s.meta.namespace))
+            .collect(),
         routes: routes
             .iter()
             .filter(|r| {
@@ -311,6 +311,56 @@ fn imports(route: &VirtualService, host: &Hostname, imported: &Hostname) -> bool
     }
 }
 
+/// One namespace for each host: the own one if it is among them, else that of a Kubernetes service, whose name nobody
+/// takes by a ServiceEntry, else the first.
+fn chosen(services: &[Shared<Service>], namespace: &str) -> BTreeMap<Hostname, Str> {
+    let rank = |s: &Service| {
+        (
+            &*s.meta.namespace == namespace,
+            s.registry == Registry::Kubernetes,
+        )
+    };
+    let mut out: BTreeMap<&Hostname, &Shared<Service>> = BTreeMap::new();
+    for service in services {
+        let best = out.entry(&service.host).or_insert(service);
+        if rank(service) > rank(best) {
+            *best = service;
+        }
+    }
+    out.into_iter()
+        .map(|(host, s)| (host.clone(), s.meta.namespace.clone()))
+        .collect()
+}
+
+/// Services that the VirtualServices of a part lead callers of a namespace to, as far as their ports are asked for.
+fn led_to(
+    part: &Egress,
+    namespace: &Str,
+    visible: &BTreeMap<&Hostname, Vec<&Shared<Service>>>,
+) -> Vec<Shared<Service>> {
+    let mut out = Vec::new();
+    let to = part
+        .routes
+        .iter()
+        .flat_map(|r| destinations(r, Some(namespace)));
+    for (host, ports) in to {
+        let found = visible
+            .get(&host)
+            .into_iter()
+            .flatten()
+            .min_by_key(|s| (s.meta.namespace != *namespace, s.meta.namespace.clone()));
+        let Some(found) = found else {
+            continue;
+        };
+        let own = part.port.as_ref().map(|p| p.number).filter(|p| *p != 0);
+        out.extend(with_ports(found, |p| match own {
+            Some(own) => p == own,
+            None => ports.contains(&None) || ports.contains(&Some(p)),
+        }));
+    }
+    out
+}
+
 fn with_ports(service: &Shared<Service>, keep: impl Fn(u16) -> bool) -> Option<Shared<Service>> {
     if service.ports.iter().all(|p| keep(p.number)) {
         return Some(service.clone());
@@ -320,12 +370,19 @@ fn with_ports(service: &Shared<Service>, keep: impl Fn(u16) -> bool) -> Option<S
     (!out.ports.is_empty()).then(|| Shared::new(out))
 }
 
-/// The same service imported for several ports has them all.
-fn merge_ports(services: &mut BTreeMap<Hostname, Shared<Service>>, service: &Shared<Service>) {
+/// Adds a service to those of earlier parts: the first of a host counts, unless only the second is of Kubernetes; the same
+/// service imported for several ports has them all (Istio's `appendSidecarServices`).
+fn add(services: &mut BTreeMap<Hostname, Shared<Service>>, service: &Shared<Service>) {
     let Some(present) = services.get(&service.host) else {
         services.insert(service.host.clone(), service.clone());
         return;
     };
+    if present.registry != service.registry {
+        if service.registry == Registry::Kubernetes {
+            services.insert(service.host.clone(), service.clone());
+        }
+        return;
+    }
     let missing: Vec<_> = service
         .ports
         .iter()
@@ -339,24 +396,38 @@ fn merge_ports(services: &mut BTreeMap<Hostname, Shared<Service>>, service: &Sha
     }
 }
 
-/// Hosts that a VirtualService leads to, with the ports named.
-pub(crate) fn destinations(route: &VirtualService) -> BTreeMap<Hostname, BTreeSet<u16>> {
-    let mut out: BTreeMap<Hostname, BTreeSet<u16>> = BTreeMap::new();
+/// Hosts that a VirtualService leads to, with the ports named; `None` is all ports. With a namespace, only as far as its
+/// rules are for callers of that namespace.
+pub(crate) fn destinations(
+    route: &VirtualService,
+    caller: Option<&Str>,
+) -> BTreeMap<Hostname, BTreeSet<Option<u16>>> {
+    let mut out: BTreeMap<Hostname, BTreeSet<Option<u16>>> = BTreeMap::new();
     let mut add = |d: &hawser_model::route::Destination| {
-        let ports = out.entry(d.host.clone()).or_default();
-        ports.extend(d.port);
+        out.entry(d.host.clone()).or_default().insert(d.port);
+    };
+    let fits = |from: &Option<Str>| match (from, caller) {
+        (Some(from), Some(caller)) => from == caller,
+        _ => true,
+    };
+    let l4 = |matches: &[L4Match]| {
+        matches.is_empty() || matches.iter().any(|m| fits(&m.source_namespace))
     };
     for http in &route.http {
+        let matches = &http.matches;
+        if !matches.is_empty() && !matches.iter().any(|m| fits(&m.source_namespace)) {
+            continue;
+        }
         if let HttpAction::Route(to) = &http.action {
             to.iter().for_each(|w| add(&w.destination));
         }
         http.mirrors.iter().for_each(|m| add(&m.destination));
     }
-    for weighted in route.tls.iter().flat_map(|t| &t.route) {
-        add(&weighted.destination);
+    for tls in route.tls.iter().filter(|t| l4(&t.matches)) {
+        tls.route.iter().for_each(|w| add(&w.destination));
     }
-    for weighted in route.tcp.iter().flat_map(|t| &t.route) {
-        add(&weighted.destination);
+    for tcp in route.tcp.iter().filter(|t| l4(&t.matches)) {
+        tcp.route.iter().for_each(|w| add(&w.destination));
     }
     out
 }

@@ -89,17 +89,9 @@ impl Session<'_> {
 
     /// True for ports that the proxy itself listens on.
     pub(crate) fn is_reserved(&self, mesh: &Mesh, port: u16) -> bool {
-        let own = |key: &str| {
-            self.proxy
-                .metadata
-                .get(key)
-                .and_then(|p| p.parse::<u16>().ok())
-                == Some(port)
-        };
         port == mesh.outbound_port
             || port == mesh.inbound_port
-            || own("ENVOY_STATUS_PORT")
-            || own("ENVOY_PROMETHEUS_PORT")
+            || self.proxy.own_ports.contains(&port)
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct ClientView {
     pub http10: bool,
     pub idle_timeout_ms: Option<u64>,
     pub unprivileged: bool,
+    pub own_ports: BTreeSet<u16>,
     pub trusted_proxies: u32,
     pub forward_client_cert: Option<Str>,
     pub proxy_protocol: bool,
@@ -34,6 +35,7 @@ impl ClientView {
             http10: proxy.http10,
             idle_timeout_ms: proxy.idle_timeout_ms,
             unprivileged: proxy.unprivileged,
+            own_ports: proxy.own_ports.clone(),
             trusted_proxies: proxy.trusted_proxies,
             forward_client_cert: proxy.forward_client_cert.clone(),
             proxy_protocol: proxy.proxy_protocol,
@@ -54,9 +56,22 @@ impl ClientView {
         if self.ipv4 { "127.0.0.1" } else { "::1" }
     }
 
-    /// All addresses' second form, for listeners of proxies with both families.
-    pub(crate) fn second_wildcard(&self) -> Option<&'static str> {
-        (self.ipv4 && self.ipv6).then_some("::")
+    /// All addresses, in each form that the proxy has.
+    pub(crate) fn wildcards(&self) -> Vec<Str> {
+        self.forms("0.0.0.0", "::")
+    }
+
+    /// The machine itself, in each form that the proxy has.
+    pub(crate) fn local_hosts(&self) -> Vec<Str> {
+        self.forms("127.0.0.1", "::1")
+    }
+
+    fn forms(&self, v4: &str, v6: &str) -> Vec<Str> {
+        match (self.ipv4, self.ipv6) {
+            (true, true) => vec![v4.into(), v6.into()],
+            (false, true) => vec![v6.into()],
+            _ => vec![v4.into()],
+        }
     }
 
     /// True if an address of that family means something to the proxy.

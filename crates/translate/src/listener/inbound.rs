@@ -6,7 +6,7 @@ use hawser_model::{Protocol, Shared, Str};
 
 use super::spec::{
     Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
-    Routes, TlsSpec, tcp,
+    Routes, TcpSpec, TlsSpec, tcp,
 };
 use super::{MESH_ALPN, MESH_HTTP_ALPN, MESH_TCP_ALPN, PLAIN_HTTP_ALPN};
 use crate::cluster::{BLACK_HOLE, INBOUND_PASSTHROUGH};
@@ -132,7 +132,7 @@ pub(crate) fn listener(
         }
     }
     for port in ports {
-        chains.extend(port_chains(port, cx, Some(port.port)));
+        chains.extend(port_chains(port, cx));
     }
     let plain = |p: &InboundPort| p.mode == MtlsMode::Disable && p.own_tls.is_none();
     let sniffed = |p: &InboundPort| p.protocol.is_sniffed() && p.mode != MtlsMode::Strict;
@@ -153,11 +153,9 @@ pub(crate) fn listener(
     if others().any(|m| m != MtlsMode::Strict) || ports.iter().any(sniffed) {
         filters.push(ListenerFilter::HttpInspector(ports_where(&|p| !sniffed(p))));
     }
-    let mut addresses: Vec<Str> = vec![cx.view.wildcard().into()];
-    addresses.extend(cx.view.second_wildcard().map(Str::from));
     ListenerSpec {
         name: "virtualInbound".into(),
-        addresses,
+        addresses: cx.view.wildcards(),
         port: inbound,
         bound: true,
         inbound: true,
@@ -178,7 +176,7 @@ pub(crate) fn bound(port: &InboundPort, cx: &InboundContext<'_>) -> ListenerSpec
         .bind
         .clone()
         .unwrap_or_else(|| cx.view.wildcard().into());
-    let chains = port_chains(port, cx, None);
+    let chains = port_chains(port, cx);
     let mut filters = Vec::new();
     if chains.iter().any(|c| c.matches.transport == "tls") {
         filters.push(ListenerFilter::TlsInspector(Vec::new()));
@@ -204,11 +202,7 @@ pub(crate) fn bound(port: &InboundPort, cx: &InboundContext<'_>) -> ListenerSpec
 }
 
 /// The chains of one port.
-pub(crate) fn port_chains(
-    port: &InboundPort,
-    cx: &InboundContext<'_>,
-    destination_port: Option<u16>,
-) -> Vec<Chain> {
+pub(crate) fn port_chains(port: &InboundPort, cx: &InboundContext<'_>) -> Vec<Chain> {
     let kinds = match &port.own_tls {
         // TLS that the Sidecar configures: nothing else is taken.
         Some(_) => vec![kind("tls", &[], port.protocol.is_http(), true)],
@@ -219,7 +213,7 @@ pub(crate) fn port_chains(
         .map(|k| {
             let name: Str = format!("{}_{}", cx.view.wildcard(), port.port).into();
             let matches = ChainMatch {
-                destination_port,
+                destination_port: Some(port.port),
                 transport: k.transport,
                 alpn: k.alpn,
                 ..Default::default()
@@ -240,7 +234,7 @@ pub(crate) fn port_chains(
                     },
                 ))
             } else {
-                ChainTo::Tcp(tcp(&port.cluster, &cx.logs))
+                ChainTo::Tcp(bytes(&port.cluster, cx))
             };
             Chain {
                 name,
@@ -258,9 +252,18 @@ pub(crate) fn port_chains(
         .collect()
 }
 
+/// Bytes to a cluster; connections may be silent for as long as the proxy says.
+fn bytes(cluster: &str, cx: &InboundContext<'_>) -> TcpSpec {
+    TcpSpec {
+        idle_timeout: cx.http.idle_timeout,
+        ..tcp(cluster, &cx.logs)
+    }
+}
+
 /// Statistics of MongoDB, in front of the policies.
 fn mongo(cx: &InboundContext<'_>) -> Shared<Vec<Encoded>> {
-    let filters = std::iter::once(super::outbound::mongo()).chain(cx.tcp_filters.iter().cloned());
+    let filters =
+        std::iter::once(super::outbound::chains::mongo()).chain(cx.tcp_filters.iter().cloned());
     Shared::new(filters.collect())
 }
 
@@ -321,7 +324,7 @@ fn passthrough(k: &Kind, destination_port: Option<u16>, cx: &InboundContext<'_>)
                 },
             ))
         } else {
-            ChainTo::Tcp(tcp(&cluster, &cx.logs))
+            ChainTo::Tcp(bytes(&cluster, cx))
         },
         handshake_timeout: false,
     }

@@ -152,7 +152,7 @@ fn tcp(spec: &TcpSpec) -> tcp_proxy::TcpProxy {
         ClusterSpecifier, TunnelingConfig, WeightedCluster, weighted_cluster,
     };
     let cluster_specifier = match &spec.clusters[..] {
-        [(only, _)] => ClusterSpecifier::Cluster(only.to_string()),
+        [(only, 0)] => ClusterSpecifier::Cluster(only.to_string()),
         many => ClusterSpecifier::WeightedClusters(WeightedCluster {
             clusters: many
                 .iter()

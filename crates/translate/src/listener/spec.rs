@@ -166,7 +166,7 @@ pub(crate) enum Routes {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct TcpSpec {
     pub stat_prefix: Str,
-    /// Clusters and their weights; one alone has none.
+    /// Clusters and their weights; a cluster that nothing is weighed against has 0.
     pub clusters: Vec<(Str, u32)>,
     pub idle_timeout: Option<Duration>,
     pub max_duration: Option<Duration>,

@@ -20,7 +20,7 @@ use crate::cluster::outbound_name;
 use crate::resource::Resource;
 
 pub(crate) use gateway::{GatewayRoutes, GatewayServer};
-pub(crate) use sidecar::SidecarRoutes;
+pub(crate) use sidecar::{SidecarRoutes, names};
 
 /// All that a route configuration depends on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

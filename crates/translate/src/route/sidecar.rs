@@ -245,9 +245,10 @@ fn most_specific_wildcards(input: &SidecarRoutes) -> BTreeMap<Hostname, usize> {
 
 /// Names under which a service may be called: in full, in short as far as the caller's namespace allows, and by address.
 fn domains(service: &Service, port: u16, input: &SidecarRoutes) -> Vec<String> {
-    let mut out = names(&service.host, input);
+    let (namespace, domain) = (&*input.caller.namespace, &*input.mesh.dns_domain);
+    let mut out = names(&service.host, namespace, domain);
     for alias in input.aliases.get(&service.host).into_iter().flatten() {
-        out.extend(names(alias, input));
+        out.extend(names(alias, namespace, domain));
     }
     if service.headless && service.registry == Registry::Kubernetes {
         // Each pod has a name below its service's.
@@ -271,19 +272,19 @@ fn domains(service: &Service, port: u16, input: &SidecarRoutes) -> Vec<String> {
     out
 }
 
-/// A host in full, with a final dot, and in short.
-fn names(host: &Hostname, input: &SidecarRoutes) -> Vec<String> {
+/// A host in full, with a final dot, and in short as far as a namespace of callers allows.
+pub(crate) fn names(host: &Hostname, caller: &str, domain: &str) -> Vec<String> {
     let host = host.as_str();
     let mut out = vec![host.to_owned()];
     if host.starts_with('*') {
         return out;
     }
     out.push(format!("{host}."));
-    let suffix = format!(".svc.{}", input.mesh.dns_domain);
+    let suffix = format!(".svc.{domain}");
     if let Some(rest) = host.strip_suffix(&suffix)
         && let Some((name, namespace)) = rest.split_once('.')
     {
-        if namespace == &*input.caller.namespace {
+        if namespace == caller {
             out.push(name.to_owned());
         }
         out.push(rest.to_owned());

@@ -11,7 +11,7 @@ use hawser_model::{Hostname, Meta, Protocol, Shared, Str};
 use crate::authz;
 use crate::listener::MESH_ALPN;
 use crate::listener::gateway::{self, Open, passthrough};
-use crate::listener::outbound::{self, OutboundContext};
+use crate::listener::outbound::{OutboundContext, chains};
 use crate::listener::spec::{
     Chain, ChainMatch, ChainTo, ClientCert, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
     Routes, TlsSpec, tcp,
@@ -296,15 +296,13 @@ impl Translator {
     }
 
     fn empty_listener(&self, session: &Session<'_>, open: &Open) -> ListenerSpec {
-        let mut addresses: Vec<Str> = if open.server.bind.is_empty() {
-            vec![session.view.wildcard().into()]
+        let bind = &open.server.bind;
+        let (first, addresses): (Str, Vec<Str>) = if bind.is_empty() {
+            (session.view.wildcard().into(), session.view.wildcards())
         } else {
-            vec![open.server.bind.clone()]
+            (bind.clone(), vec![bind.clone()])
         };
-        let name = format!("{}_{}", addresses[0], open.port);
-        if open.server.bind.is_empty() {
-            addresses.extend(session.view.second_wildcard().map(Str::from));
-        }
+        let name = format!("{first}_{}", open.port);
         let mut filters = Vec::new();
         if session.proxy.proxy_protocol {
             filters.push(ListenerFilter::ProxyProtocol);
@@ -508,10 +506,10 @@ fn chains(
             for m in rule
                 .matches
                 .iter()
-                .filter(|m| outbound::fits(m, server.port, cx))
+                .filter(|m| chains::fits(m, server.port, cx))
             {
                 let names: Vec<Str> = m.sni.iter().map(|h| h.as_str().into()).collect();
-                let to = ChainTo::Tcp(outbound::to_clusters(&rule.route, server.port, cx));
+                let to = ChainTo::Tcp(chains::to_clusters(&rule.route, server.port, cx));
                 out.push((chain(by_name(names), None, to, true), Some(route.clone())));
             }
         }
@@ -524,7 +522,7 @@ fn chains(
     };
     for route in bound {
         let fits = |matches: &[hawser_model::route::L4Match]| {
-            matches.is_empty() || matches.iter().any(|m| outbound::fits(m, server.port, cx))
+            matches.is_empty() || matches.iter().any(|m| chains::fits(m, server.port, cx))
         };
         let of_tcp = route
             .tcp
@@ -542,7 +540,7 @@ fn chains(
                 .map(|t| &t.route)
         };
         if let Some(to) = of_tcp.or_else(of_tls) {
-            let to = ChainTo::Tcp(outbound::to_clusters(to, server.port, cx));
+            let to = ChainTo::Tcp(chains::to_clusters(to, server.port, cx));
             return vec![(chain(by_name(names), tls, to, true), Some(route.clone()))];
         }
     }

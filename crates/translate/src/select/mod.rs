@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hawser_model::route::{GatewayRef, VirtualService};
 use hawser_model::snapshot::Workload;
-use hawser_model::{Hostname, Labels, Proxy, Service, Shared, Str};
+use hawser_model::{Hostname, Labels, Port, Proxy, Service, Shared, Str};
 
 use crate::listener::spec::{ClientCert, HttpShared, TlsSpec};
 use crate::route::{Caller, Destinations, RouteInput};
@@ -34,6 +34,23 @@ impl Translator {
                 .find(|w| w.namespace == proxy.namespace)
                 .cloned()
         })
+    }
+
+    /// What the workload of a proxy serves: a service, its port, and the workload's own. Older services come first, ports as
+    /// they are declared (Istio's `SetServiceTargets`): where two want the same port the first one counts.
+    pub(crate) fn served(&self, session: &Session<'_>) -> Vec<(Shared<Service>, Port, u16)> {
+        let serves = session.workload.iter().flat_map(|w| w.serves.iter());
+        let mut out: Vec<_> = serves
+            .filter_map(|(key, number, target)| {
+                let service = self.snapshot.services.get(key)?.clone();
+                let at = service.ports.iter().position(|p| p.number == *number)?;
+                Some((service, at, *target))
+            })
+            .collect();
+        out.sort_by_key(|(s, at, _)| (s.meta.created_s, s.host.clone(), *at));
+        out.into_iter()
+            .filter_map(|(s, at, target)| Some((s.clone(), s.ports.get(at)?.clone(), target)))
+            .collect()
     }
 
     pub(crate) fn mesh_tls(&self, session: &Session<'_>) -> Shared<TlsSpec> {
@@ -105,7 +122,7 @@ impl Translator {
     ) -> Shared<Destinations> {
         let mut hosts: BTreeSet<Hostname> = routes
             .iter()
-            .flat_map(|r| scope::destinations(r).into_keys())
+            .flat_map(|r| scope::destinations(r, None).into_keys())
             .collect();
         hosts.extend(services.into_iter().map(|s| s.host.clone()));
         let rules = self.telling_rules(session, hosts.iter().cloned());

@@ -13,7 +13,7 @@ use crate::cluster::{ClusterInput, InboundCluster};
 use crate::destination;
 use crate::listener::inbound::{self, InboundContext, InboundPort};
 use crate::listener::outbound::{self, Listeners, OutboundContext};
-use crate::listener::spec::{ListenerSpec, TlsSpec};
+use crate::listener::spec::{ChainTo, HttpSpec, ListenerSpec, Routes, TlsSpec};
 use crate::route::SidecarRoutes;
 use crate::scope::Egress;
 use crate::telemetry;
@@ -64,22 +64,9 @@ impl Translator {
     ) -> Vec<(InboundPort, InboundCluster)> {
         let proxy = session.proxy;
         let modes = self.mtls(&proxy.namespace);
-        let workload = &session.workload;
-        let mut served: Vec<(Shared<Service>, u16, u16)> = workload
-            .iter()
-            .flat_map(|w| w.serves.iter())
-            .filter_map(|(key, service_port, port)| {
-                let service = self.snapshot.services.get(key)?.clone();
-                Some((service, *service_port, *port))
-            })
-            .collect();
-        served
-            .sort_by_key(|(s, service_port, _)| (s.meta.created_s, s.host.clone(), *service_port));
         let mut out: BTreeMap<u16, (InboundPort, InboundCluster)> = BTreeMap::new();
-        for (service, service_port, port) in served {
-            let Some(p) = service.port(service_port) else {
-                continue;
-            };
+        for (service, p, port) in self.served(session) {
+            let service_port = p.number;
             if session.is_reserved(&self.snapshot.mesh, port) {
                 continue;
             }
@@ -252,27 +239,21 @@ impl Translator {
         out
     }
 
+    /// The route configurations that a sidecar's outbound listeners refer to.
     pub(super) fn sidecar_route_names(&self, session: &Session<'_>) -> BTreeSet<Str> {
-        let mut out = BTreeSet::new();
-        for part in &session.scope.egress {
-            for service in &part.services {
-                if service.resolution == Resolution::Alias {
-                    continue;
-                }
-                for port in &service.ports {
-                    let protocol = part.port.as_ref().map_or(port.protocol, |p| p.protocol);
-                    if protocol.is_http() {
-                        out.insert(port.number.to_string().into());
-                    } else if protocol.is_sniffed() {
-                        out.insert(self.sniffed_route(session, service, port.number));
-                    }
-                }
-            }
-            if let Some(port) = part.port.as_ref().filter(|p| p.protocol.is_http()) {
-                out.insert(port.number.to_string().into());
-            }
-        }
-        out
+        let listeners = self.outbound_listeners(session);
+        let chains = listeners
+            .iter()
+            .flat_map(|l| l.chains.iter().chain(&l.default_chain));
+        chains
+            .filter_map(|chain| match &chain.to {
+                ChainTo::Http(HttpSpec {
+                    routes: Routes::Named(name),
+                    ..
+                }) => Some(name.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     fn sniffed_route(&self, session: &Session<'_>, service: &Service, port: u16) -> Str {
