@@ -82,6 +82,10 @@ fn of_slices(service: &KubeService, view: &View<'_>, world: &World<'_>, out: &mu
                 };
                 instance.endpoint.address = Address::Ip(ip);
                 instance.endpoint.health = health;
+                // Pods have names of their own where no address stands for them all.
+                if service.spec.cluster_ip != "None" {
+                    instance.endpoint.hostname = Default::default();
+                }
                 for written in &slice.spec.ports {
                     let Some(number) = written.port.and_then(port) else {
                         continue;
@@ -132,19 +136,16 @@ fn instance(
             .of(namespace)
             .find(|p| instances::pod_lives(p) && instances::pod_addresses(p).contains(&ip)),
     };
-    let service = slice
-        .label("kubernetes.io/service-name")
-        .unwrap_or_default();
     match pod {
         Some(pod) => {
             let mut instance = instances::pod(pod, view, world);
-            if !pod.spec.subdomain.is_empty() && pod.spec.subdomain == service {
-                let hostname = if pod.spec.hostname.is_empty() {
-                    &pod.meta.name
-                } else {
-                    &pod.spec.hostname
+            let spec = &pod.spec;
+            if !spec.subdomain.is_empty() {
+                let hostname = match &*spec.hostname {
+                    "" => &pod.meta.name,
+                    own => own,
                 };
-                instance.endpoint.hostname = hostname.as_str().into();
+                instance.endpoint.hostname = format!("{hostname}.{}", spec.subdomain).into();
             }
             Some(instance)
         }
@@ -174,7 +175,7 @@ fn stranger(ip: IpAddr, endpoint: &core::Endpoint, view: &View<'_>, world: &Worl
             namespace: Default::default(),
             workload: Default::default(),
             node: endpoint.node_name.as_str().into(),
-            hostname: endpoint.hostname.as_str().into(),
+            hostname: Default::default(),
         },
         addresses: vec![ip],
         labels: none,

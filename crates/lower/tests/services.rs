@@ -120,7 +120,7 @@ fn a_kubernetes_service() {
         "endpoints",
         &endpoints(&got),
         "
-        head.a.svc.cluster.local c1 10.1.0.1:70 tcp at=eu/eu-1/ mtls Draining id=a/web host=p1
+        head.a.svc.cluster.local c1 10.1.0.1:70 tcp at=eu/eu-1/ mtls Draining id=a/web host=p1.head
         web.a.svc.cluster.local c1 10.1.0.1:8888 http at=eu/eu-1/ mtls id=a/web
         web.a.svc.cluster.local c1 10.1.0.2:8888 http at=eu/eu-1/ mtls Unhealthy id=a/web
         ",

@@ -92,7 +92,7 @@ pub struct Endpoint {
     pub workload: Str,
     /// The node it runs on.
     pub node: Str,
-    /// Pod host name within a headless service (`hostname` and `subdomain`); empty otherwise.
+    /// A pod's name below the domain of its namespace's services (`hostname.subdomain`); empty without a subdomain.
     pub hostname: Str,
 }
 

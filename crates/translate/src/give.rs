@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hawser_model::service::Resolution;
-use hawser_model::{Proxy, ProxyKind, Shared, Str};
+use hawser_model::service::{Registry, Resolution};
+use hawser_model::{Hostname, Proxy, ProxyKind, Service, Shared, Str};
 
 use crate::audience::{self, Audience, Part};
 use crate::cluster::{self, ClusterInput};
@@ -267,14 +267,14 @@ impl Translator {
     }
 
     fn name_table(&self, session: &Session<'_>) -> Rendered {
-        let imported: BTreeMap<_, _> = session
-            .scope
-            .egress
-            .iter()
-            .flat_map(|e| &e.services)
-            .map(|s| (s.host.clone(), s.clone()))
-            .collect();
-        let services: Vec<_> = imported.into_values().collect();
+        let mut imported: BTreeMap<&Hostname, &Shared<Service>> = BTreeMap::new();
+        for service in session.scope.egress.iter().flat_map(|e| &e.services) {
+            let known = imported.entry(&service.host).or_insert(service);
+            if service.registry == Registry::Kubernetes && known.registry != service.registry {
+                *known = service;
+            }
+        }
+        let services: Vec<_> = imported.into_values().cloned().collect();
         let headless = services
             .iter()
             .filter(|s| s.resolution == Resolution::Passthrough)
@@ -288,7 +288,6 @@ impl Translator {
             headless,
             cluster: session.proxy.cluster.clone(),
             network: session.proxy.network.clone(),
-            domain: self.snapshot.mesh.dns_domain.clone(),
         };
         self.names.get(input, names::render)
     }

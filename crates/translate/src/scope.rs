@@ -10,6 +10,7 @@ use hawser_model::service::{Registry, Resolution};
 use hawser_model::sidecar::{CaptureMode, EgressListener, EgressPort, OutboundPolicy, Sidecar};
 use hawser_model::traffic::{DestinationRule, TrafficPolicy};
 use hawser_model::{Hostname, Proxy, ProxyKind, Service, Shared, Snapshot, Str, Visibility};
+use ipnet::IpNet;
 
 use crate::destination::RuleIndex;
 
@@ -20,6 +21,8 @@ pub(crate) struct ScopeKey {
     pub router: bool,
     /// Whether allocated addresses of ServiceEntries mean something to the proxy: its own DNS answers with them.
     pub allocated: bool,
+    pub ipv4: bool,
+    pub ipv6: bool,
     pub sidecar: Option<Shared<Sidecar>>,
 }
 
@@ -29,6 +32,8 @@ impl ScopeKey {
             namespace: proxy.namespace.clone(),
             router: proxy.kind != ProxyKind::Sidecar,
             allocated: proxy.dns_capture || proxy.kind == ProxyKind::Waypoint,
+            ipv4: proxy.has_ipv4(),
+            ipv6: proxy.has_ipv6(),
             sidecar: (proxy.kind == ProxyKind::Sidecar)
                 .then(|| sidecar_for(snapshot, proxy))
                 .flatten(),
@@ -193,7 +198,7 @@ fn visible_services(snapshot: &Snapshot, key: &ScopeKey) -> Vec<Shared<Service>>
         .services
         .iter()
         .filter(|s| s.visibility.allows(&key.namespace))
-        .map(|s| as_named(s, key.allocated))
+        .map(|s| as_seen(s, key))
         .collect();
     all.sort_by_cached_key(|s| {
         let name = match s.registry {
@@ -210,15 +215,27 @@ fn visible_services(snapshot: &Snapshot, key: &ScopeKey) -> Vec<Shared<Service>>
     all
 }
 
-/// Allocated addresses are only for those whose own DNS answers with them.
-fn as_named(service: &Shared<Service>, allocated: bool) -> Shared<Service> {
-    if allocated || service.auto_addresses.is_empty() {
+/// A service with the addresses that mean something to the proxy: allocated ones are for those whose own DNS answers with
+/// them; of several families the proxy's own counts (Istio's `GetAllAddressesForProxy`).
+fn as_seen(service: &Shared<Service>, key: &ScopeKey) -> Shared<Service> {
+    let speaks = |v4: bool| if v4 { key.ipv4 } else { key.ipv6 };
+    let lacks = |nets: &Vec<IpNet>| {
+        nets.iter().any(|n| speaks(n.addr().is_ipv4()))
+            && nets.iter().any(|n| !speaks(n.addr().is_ipv4()))
+    };
+    let allocated = |ip: &IpAddr| key.allocated && speaks(ip.is_ipv4());
+    let virtual_ips = service.registry == Registry::Kubernetes;
+    let same = service.auto_addresses.iter().all(allocated)
+        && !(virtual_ips && service.addresses.values().any(lacks));
+    if same {
         return service.clone();
     }
-    Shared::new(Service {
-        auto_addresses: Vec::new(),
-        ..(**service).clone()
-    })
+    let mut out = (**service).clone();
+    out.auto_addresses.retain(allocated);
+    for nets in out.addresses.values_mut().filter(|n| lacks(n)) {
+        nets.retain(|n| speaks(n.addr().is_ipv4()));
+    }
+    Shared::new(out)
 }
 
 /// Whether something is for its own namespace, for some namespaces, or for all.

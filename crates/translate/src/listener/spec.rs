@@ -188,7 +188,6 @@ pub(crate) enum TlsSpec {
     Server {
         tls: ServerTls,
         files: TlsFiles,
-        trust_domains: Vec<Str>,
         http: bool,
     },
     /// TLS of a Sidecar's ingress listener.

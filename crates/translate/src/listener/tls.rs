@@ -32,13 +32,8 @@ pub(super) fn socket(spec: &TlsSpec) -> core::TransportSocket {
             min_version,
             files,
         } => mesh(trust_domains, *min_version, files),
-        TlsSpec::Server {
-            tls,
-            files,
-            trust_domains,
-            http,
-        } => server(tls, files, trust_domains, *http),
-        TlsSpec::Ingress { tls, http } => server(tls, &TlsFiles::default(), &[], *http),
+        TlsSpec::Server { tls, files, http } => server(tls, files, *http),
+        TlsSpec::Ingress { tls, http } => server(tls, &TlsFiles::default(), *http),
     };
     wire::transport_socket("envoy.transport_sockets.tls", &context)
 }
@@ -54,12 +49,8 @@ fn trust_domain_matchers(domains: &[Str]) -> Vec<tls::SubjectAltNameMatcher> {
         .collect()
 }
 
-fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTlsContext {
-    let min = if min == TlsVersion::Auto {
-        TlsVersion::V1_2
-    } else {
-        min
-    };
+/// The workload's certificate and the mesh's roots, by files if the proxy names some.
+fn mesh_secrets(files: &TlsFiles) -> (tls::SdsSecretConfig, tls::SdsSecretConfig) {
     let certificate = if files.server_cert.is_empty() {
         secret(OWN_CERTIFICATE)
     } else {
@@ -70,6 +61,16 @@ fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTl
     } else {
         file_roots(&files.server_root)
     };
+    (certificate, roots)
+}
+
+fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTlsContext {
+    let min = if min == TlsVersion::Auto {
+        TlsVersion::V1_2
+    } else {
+        min
+    };
+    let (certificate, roots) = mesh_secrets(files);
     tls::DownstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
             tls_params: Some(tls::TlsParameters {
@@ -98,30 +99,36 @@ fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTl
     }
 }
 
+/// A gateway's server with the mesh's own certificates: whoever the mesh's roots vouch for may call, or those whose names
+/// the server lists; versions and ciphers are Envoy's unless the server says others.
+fn istio_mutual(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::DownstreamTlsContext {
+    let mut params = tls::TlsParameters::default();
+    parameters(&mut params, own);
+    let (certificate, roots) = mesh_secrets(files);
+    tls::DownstreamTlsContext {
+        common_tls_context: Some(tls::CommonTlsContext {
+            tls_params: (params != tls::TlsParameters::default()).then_some(params),
+            tls_certificate_sds_secret_configs: vec![certificate],
+            validation_context_type: Some(crate::cluster::tls::validation(
+                roots,
+                &own.subject_alt_names,
+            )),
+            alpn_protocols: if http {
+                wire::strings(["h2", "http/1.1"])
+            } else {
+                Vec::new()
+            },
+            ..Default::default()
+        }),
+        require_client_certificate: Some(wire::boolv(true)),
+        ..Default::default()
+    }
+}
+
 /// A gateway's server (Istio's `buildGatewayListenerTLSContext`).
-fn server(
-    own: &ServerTls,
-    files: &TlsFiles,
-    domains: &[Str],
-    http: bool,
-) -> tls::DownstreamTlsContext {
+fn server(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::DownstreamTlsContext {
     if own.mode == ServerTlsMode::IstioMutual {
-        let mut context = mesh(domains, own.min_version, files);
-        if let Some(common) = &mut context.common_tls_context {
-            if let Some(params) = &mut common.tls_params {
-                parameters(params, own);
-            }
-            if !http {
-                common.alpn_protocols.clear();
-            }
-            if !own.subject_alt_names.is_empty() {
-                common.validation_context_type = Some(crate::cluster::tls::validation(
-                    secret(MESH_ROOTS),
-                    &own.subject_alt_names,
-                ));
-            }
-        }
-        return context;
+        return istio_mutual(own, files, http);
     }
     let mut common = tls::CommonTlsContext::default();
     let mut params = tls::TlsParameters {

@@ -10,7 +10,7 @@ use hawser_model::{Hostname, Meta, Protocol, Shared, Str};
 
 use crate::authz;
 use crate::listener::MESH_ALPN;
-use crate::listener::gateway::{self, Open, passthrough};
+use crate::listener::gateway::{self, Open, Taken, listens_on, passthrough};
 use crate::listener::outbound::{OutboundContext, chains};
 use crate::listener::spec::{
     Chain, ChainMatch, ChainTo, ClientCert, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
@@ -53,82 +53,38 @@ impl Translator {
 
     /// The same, and which servers cannot be opened.
     fn opened(&self, session: &Session<'_>) -> (Vec<Open>, Vec<Problem>) {
-        let workload = &session.workload;
+        let served = self.served(session);
         let mut out: Vec<Open> = Vec::new();
         let mut problems = Vec::new();
-        // Whether a port speaks plain HTTP: the first server decides.
-        let mut plain: BTreeMap<(Str, u16), bool> = BTreeMap::new();
-        let mut names: BTreeMap<(Str, u16), BTreeSet<Hostname>> = BTreeMap::new();
+        let mut taken = Taken::default();
         for gateway in self.own_gateways(session) {
             for server in &gateway.servers {
-                let refuse = |port: u16, message: String, help: &str| Problem {
-                    code: "HWS0602",
-                    severity: Severity::Error,
-                    object: object("Gateway", &gateway.meta),
-                    field: "spec.servers".to_owned(),
-                    message: format!("the server of port {port} {message}"),
-                    help: help.to_owned(),
-                };
-                let mut ports: BTreeSet<u16> = workload
-                    .iter()
-                    .flat_map(|w| w.serves.iter())
-                    .filter(|(key, port, _)| {
-                        *port == server.port
-                            && (gateway.services.is_empty() || gateway.services.contains(&key.host))
-                    })
-                    .map(|(.., target)| *target)
-                    .collect();
-                if ports.is_empty() {
-                    ports.insert(server.port);
-                }
-                for port in ports {
-                    if session.view.unprivileged && port < 1024 {
-                        problems.push(refuse(
-                            port,
+                for port in listens_on(&gateway, server, &served) {
+                    let route = gateway::route_name(&gateway, server, port);
+                    let refused = match taken.add(server, port, route.as_ref()) {
+                        Err((message, help)) => Some((message, help)),
+                        Ok(()) if session.view.unprivileged && port < 1024 => Some((
                             "cannot be opened by a gateway without privileges".to_owned(),
                             "give the gateway's service a target port of 1024 or more",
-                        ));
-                        continue;
-                    }
-                    let at = (server.bind.clone(), port);
-                    let http = server.protocol.is_http();
-                    if *plain.entry(at.clone()).or_insert(http) != http {
-                        problems.push(refuse(
+                        )),
+                        Ok(()) => None,
+                    };
+                    match refused {
+                        Some((message, help)) => problems.push(Problem {
+                            code: "HWS0602",
+                            severity: Severity::Error,
+                            object: object("Gateway", &gateway.meta),
+                            field: "spec.servers".to_owned(),
+                            message: format!("the server of port {port} {message}"),
+                            help: help.to_owned(),
+                        }),
+                        None => out.push(Open {
+                            gateway: gateway.clone(),
                             port,
-                            format!(
-                                "is {}, but an older server of that port is not",
-                                if http { "HTTP" } else { "not plain HTTP" }
-                            ),
-                            "use one of them, or another port",
-                        ));
-                        continue;
+                            route,
+                            server: server.clone(),
+                        }),
                     }
-                    let by_name = server.tls.as_ref().is_some_and(|t| {
-                        !http
-                            && !matches!(
-                                t.mode,
-                                ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough
-                            )
-                    });
-                    if by_name {
-                        // Two chains for one name would make Envoy refuse the listener: the older server keeps it.
-                        let taken = names.entry(at).or_default();
-                        if let Some(h) = server.hosts.iter().find(|h| taken.contains(&h.host)) {
-                            problems.push(refuse(
-                                port,
-                                format!("is for {}, which an older server has already", h.host),
-                                "leave that host to one of them",
-                            ));
-                            continue;
-                        }
-                        taken.extend(server.hosts.iter().map(|h| h.host.clone()));
-                    }
-                    out.push(Open {
-                        gateway: gateway.clone(),
-                        port,
-                        route: gateway::route_name(&gateway, server, port),
-                        server: server.clone(),
-                    });
                 }
             }
         }
@@ -269,7 +225,9 @@ impl Translator {
                 rule: &|host| session.rule(host),
             };
             let tls = self.server_tls(session, open);
+            let mut encrypted = false;
             for (mut chain, of) in chains(self, session, open, &routes, &cx, &filters, tls) {
+                encrypted = true;
                 chain.matches = chain.matches.tidy();
                 let older = spec
                     .chains
@@ -284,7 +242,8 @@ impl Translator {
                     }
                 }
             }
-            if open.server.tls.is_some() && !open.server.protocol.is_http() {
+            // For names and for what clients offer to speak within TLS.
+            if encrypted && open.server.tls.is_some() && !open.server.protocol.is_http() {
                 let inspector = ListenerFilter::TlsInspector(Vec::new());
                 if !spec.filters.contains(&inspector) {
                     spec.filters.push(inspector);
@@ -351,15 +310,10 @@ impl Translator {
             tls.mode,
             ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough
         ) && !open.server.protocol.is_http();
-        let mesh = &self.snapshot.mesh;
         ends_here.then(|| {
             Shared::new(TlsSpec::Server {
                 tls: tls.clone(),
                 files: session.proxy.tls_files.clone(),
-                trust_domains: std::iter::once(&mesh.trust_domain)
-                    .chain(&mesh.trust_domain_aliases)
-                    .cloned()
-                    .collect(),
                 http: open.server.protocol == Protocol::Https,
             })
         })
@@ -493,8 +447,10 @@ fn chains(
                 alpn: MESH_ALPN,
                 ..Default::default()
             };
-            let to = ChainTo::Tcp(tcp(&target.cluster(), &cx.logs));
-            (chain(matches, None, to, false), None)
+            let mut to = tcp(&target.cluster(), &cx.logs);
+            let idle = cx.http.idle_timeout;
+            chains::by_rule(&mut to, target.rule.as_deref(), &target.subset, idle);
+            (chain(matches, None, ChainTo::Tcp(to), false), None)
         })
         .collect();
     }

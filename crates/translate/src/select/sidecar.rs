@@ -27,6 +27,7 @@ impl Translator {
             Some(sidecar) if !sidecar.ingress.is_empty() => sidecar
                 .ingress
                 .iter()
+                .filter(|listener| may_open(session, listener))
                 .map(|listener| self.ingress_port(session, sidecar, listener, &labels))
                 .collect(),
             // Listeners of its own would take the application's ports.
@@ -107,8 +108,7 @@ impl Translator {
     ) -> (InboundPort, InboundCluster) {
         let proxy = session.proxy;
         let modes = self.mtls(&proxy.namespace);
-        let bound =
-            proxy.interception == Interception::None || listener.capture == CaptureMode::None;
+        let bound = is_bound(session, listener);
         let mode = modes.mode(labels, &proxy.namespace, listener.port);
         let own_tls = listener
             .tls
@@ -140,11 +140,20 @@ impl Translator {
                 }
             }),
         };
-        let own = proxy.addresses.first().copied();
-        let mut cluster = self.inbound_cluster(session, listener.port, inbound.protocol, None);
-        cluster.endpoint = endpoint(&listener.default_endpoint, own);
+        let served = self.served(session).into_iter();
+        let service = served
+            .filter(|(.., target)| *target == listener.port)
+            .map(|(service, ..)| service)
+            .next();
+        let rule = service.as_ref().and_then(|s| session.inbound_rule(&s.host));
+        let mut cluster = self.inbound_cluster(session, listener.port, inbound.protocol, service);
+        cluster.endpoint = endpoint(&listener.default_endpoint, &proxy.addresses);
         if listener.pool.is_some() {
             cluster.pool.clone_from(&listener.pool);
+        }
+        if cluster.pool.is_none() {
+            cluster.pool =
+                destination::policy(rule.as_deref(), None, listener.port).connection_pool;
         }
         (inbound, cluster)
     }
@@ -334,18 +343,47 @@ impl Translator {
     }
 }
 
+/// Whether a Sidecar's ingress is a listener of its own, beside that for captured connections.
+fn is_bound(session: &Session<'_>, listener: &IngressListener) -> bool {
+    match listener.capture {
+        CaptureMode::Default => session.proxy.interception == Interception::None,
+        CaptureMode::Iptables => false,
+        CaptureMode::None => true,
+    }
+}
+
+/// Whether the proxy can open a Sidecar's ingress: it may lack the privilege, or listen there itself (Istio's
+/// `CanBindToPort`).
+fn may_open(session: &Session<'_>, listener: &IngressListener) -> bool {
+    let proxy = session.proxy;
+    if is_bound(session, listener) && proxy.unprivileged && listener.port < 1024 {
+        return false;
+    }
+    let anywhere = match &*listener.bind {
+        "" => listener.protocol.is_http(),
+        own => own == session.view.wildcard(),
+    };
+    !(anywhere && proxy.own_ports.contains(&listener.port))
+}
+
 /// Where a Sidecar says that the application listens: on the local host, or on the workload's own address for
-/// `0.0.0.0` and `[::]`. `None` is where the caller called.
-fn endpoint(text: &str, own: Option<IpAddr>) -> Option<(Str, u16)> {
+/// `0.0.0.0` and `[::]`, of the family that it has. `None` is where the caller called.
+fn endpoint(text: &str, own: &[IpAddr]) -> Option<(Str, u16)> {
     if text.starts_with("unix://") {
         return Some((text.into(), 0));
     }
     let (host, port) = text.rsplit_once(':')?;
     let port: u16 = port.parse().ok()?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
+    let v4 = own.iter().find(|ip| ip.is_ipv4());
+    let v6 = own.iter().find(|ip| ip.is_ipv6());
+    let own = |ip: Option<&IpAddr>, local: &str| ip.map_or(local.to_owned(), IpAddr::to_string);
     let host = match host {
-        "0.0.0.0" | "::" => own?.to_string(),
+        "0.0.0.0" => own(v4, "127.0.0.1"),
+        "::" => own(v6, "::1"),
+        "" | "127.0.0.1" if v4.is_none() && v6.is_some() => "::1".to_owned(),
         "" => "127.0.0.1".to_owned(),
+        "::1" if v6.is_none() => "127.0.0.1".to_owned(),
         other => other.to_owned(),
     };
     Some((host.into(), port))

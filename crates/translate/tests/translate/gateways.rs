@@ -170,15 +170,127 @@ fn two_that_want_the_same() {
         Problems,
         "HWS0603 VirtualService second.a spec: connections for y.example.com to port 443 go elsewhere by an older rule (leave them to one of both)",
     );
-    let servers = "{port: {number: 443, name: one, protocol: HTTPS}, hosts: [x.example.com], tls: {mode: SIMPLE, credentialName: c}}, \
-        {port: {number: 443, name: two, protocol: HTTPS}, hosts: [x.example.com], tls: {mode: SIMPLE, credentialName: d}}, \
-        {port: {number: 443, name: three, protocol: HTTP}, hosts: [y.example.com]}";
+    let tls = |name: &str, host: &str, mode: &str| {
+        format!(
+            "{{port: {{number: 443, name: {name}, protocol: HTTPS}}, hosts: [{host}], tls: {{mode: {mode}, credentialName: c}}}}"
+        )
+    };
+    let plain = |port: u16, name: &str, protocol: &str| {
+        format!("{{port: {{number: {port}, name: {name}, protocol: {protocol}}}, hosts: ['*']}}")
+    };
+    let refused = |why: &str| {
+        format!("HWS0602 Gateway gw.istio-system spec.servers: the server of port {why}")
+    };
+    for (name, first, second, why) in [
+        (
+            "a name that is taken",
+            tls("one", "x.example.com", "SIMPLE"),
+            tls("two", "x.example.com", "PASSTHROUGH"),
+            refused(
+                "443 is for x.example.com, which an older server has already (leave that host to one of them)",
+            ),
+        ),
+        (
+            "a port name that is taken",
+            tls("one", "x.example.com", "SIMPLE"),
+            tls("one", "y.example.com", "SIMPLE"),
+            refused(
+                "443 has the port name of an older server of that port (give each server with TLS a port name of its own)",
+            ),
+        ),
+        (
+            "HTTP beside TLS that came first",
+            tls("one", "x.example.com", "SIMPLE"),
+            plain(443, "http", "HTTP"),
+            String::new(),
+        ),
+        (
+            "TLS beside HTTP that came first",
+            plain(443, "http", "HTTP"),
+            tls("one", "x.example.com", "SIMPLE"),
+            refused(
+                "443 is not plain HTTP, but an older server of that port is HTTP (use one of them, or another port)",
+            ),
+        ),
+        (
+            "bytes twice",
+            plain(90, "one", "TCP"),
+            plain(90, "two", "TCP"),
+            refused(
+                "90 is not plain HTTP, but an older server of that port is not plain HTTP (use one of them, or another port)",
+            ),
+        ),
+    ] {
+        let mesh = Mesh::of(&(base.clone() + &server("gw", &format!("{first}, {second}"))));
+        check(name, &mesh, &gateway(), Problems, &why);
+    }
+}
+
+#[test]
+fn certificates_of_the_mesh() {
+    let server = |protocol: &str, more: &str| {
+        server(
+            "gw",
+            &format!(
+                "{{port: {{number: 443, name: s, protocol: {protocol}}}, hosts: [x.example.com], tls: {{mode: ISTIO_MUTUAL{more}}}}}"
+            ),
+        )
+    };
     check(
-        "servers",
-        &Mesh::of(&(base + &server("gw", servers))),
+        "any caller whom the mesh knows",
+        &Mesh::of(&server("HTTPS", "")),
         &gateway(),
-        Problems,
-        "HWS0602 Gateway gw.istio-system spec.servers: the server of port 443 is for x.example.com, which an older server has already (leave that host to one of them)
-         HWS0602 Gateway gw.istio-system spec.servers: the server of port 443 is HTTP, but an older server of that port is not (use one of them, or another port)",
+        Listener("0.0.0.0_443"),
+        "0.0.0.0:443 tls_inspector
+         {server_names=[x.example.com]} tls cert=default ca=ROOTCA client-cert alpn=[h2,http/1.1] | http rds=https.443.s.gw.istio-system +hawser.announce_http",
     );
+    check(
+        "callers by name",
+        &Mesh::of(&server("HTTPS", ", subjectAltNames: ['spiffe://td/ns/a/sa/b']")),
+        &gateway(),
+        Listener("0.0.0.0_443"),
+        "0.0.0.0:443 tls_inspector
+         {server_names=[x.example.com]} tls cert=default ca=ROOTCA URI={exact=spiffe://td/ns/a/sa/b} client-cert alpn=[h2,http/1.1] | http rds=https.443.s.gw.istio-system +hawser.announce_http",
+    );
+    check(
+        "nothing is opened without a route for bytes",
+        &Mesh::of(&server("TLS", "")),
+        &gateway(),
+        Listeners,
+        "",
+    );
+}
+
+#[test]
+fn ports_of_the_gateways_services() {
+    let labelled = |name: &str, label: &str, target: u16| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: istio-system, labels: {{{label}}}}}, \
+             spec: {{clusterIP: 10.96.1.1, selector: {{istio: ingress}}, ports: [{{name: http, port: 80, targetPort: {target}}}]}}}}\n"
+        )
+    };
+    let pod = "---\n{apiVersion: v1, kind: Pod, metadata: {name: gw-0, namespace: istio-system, labels: {istio: ingress}}, \
+         spec: {}, status: {podIP: 10.1.9.9, phase: Running}}\n";
+    let http = server(
+        "gw",
+        "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}",
+    );
+    let opt_out = "experimental.istio.io/disable-gateway-port-translation: 'true'";
+    for (name, services, expected) in [
+        ("no service", String::new(), "0.0.0.0_80"),
+        ("the target port", labelled("a", "", 8080), "0.0.0.0_8080"),
+        (
+            "of two services the first",
+            labelled("a", "", 8080) + &labelled("b", "", 8081),
+            "0.0.0.0_8080",
+        ),
+        (
+            "a service whose numbers do not count",
+            labelled("a", opt_out, 8080),
+            "0.0.0.0_80",
+        ),
+    ] {
+        let mesh = Mesh::of(&(pod.to_owned() + &services + &http));
+        check(name, &mesh, &gateway(), Listeners, expected);
+    }
 }

@@ -36,10 +36,7 @@ pub(crate) fn targets(
 ) -> BTreeMap<String, Target> {
     let mut out = BTreeMap::new();
     for service in services.values() {
-        if service.mesh_external
-            || service.resolution == Resolution::Alias
-            || service.resolution == Resolution::DynamicDns
-        {
+        if service.mesh_external || service.resolution == Resolution::DynamicDns {
             continue;
         }
         let own = service.host.as_str();

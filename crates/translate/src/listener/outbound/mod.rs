@@ -108,7 +108,7 @@ impl Listeners {
 
     fn add_port(&mut self, service: &Service, port: &Port, at: &At<'_>, cx: &OutboundContext<'_>) {
         let wildcards = cx.view.wildcards();
-        let addresses = addresses(service, cx);
+        let addresses = service.addresses_in(&cx.caller.cluster);
         if port.protocol.is_http() {
             let binds = match &at.binds[..] {
                 [] => wildcards,
@@ -261,16 +261,6 @@ impl Listeners {
             .map(|((_, port), entry)| listener(port, entry, cx))
             .collect()
     }
-}
-
-/// The addresses of a service that the proxy may call; those that a ServiceEntry names count whatever their family.
-fn addresses(service: &Service, cx: &OutboundContext<'_>) -> Vec<IpNet> {
-    let named = service.registry == Registry::External && service.auto_addresses.is_empty();
-    service
-        .addresses_in(&cx.caller.cluster)
-        .into_iter()
-        .filter(|n| named || cx.view.supports(n.addr()))
-        .collect()
 }
 
 /// Other names of a service, in full and in short.
