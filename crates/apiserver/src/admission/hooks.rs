@@ -65,8 +65,17 @@ impl Hook {
         attributes: &mut Attributes<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<bool, ApiError> {
-        let Some(shown) = self.about.shown(attributes) else {
-            return Ok(false);
+        let shown = match self.about.shown(attributes) {
+            Ok(Some(shown)) => shown,
+            Ok(None) => return Ok(false),
+            Err(why) if self.fail => {
+                let kind = &attributes.request.kind;
+                return Err(ApiError::forbidden(kind, &attributes.name, &why));
+            }
+            Err(why) => {
+                tracing::warn!(webhook = %self.name, "not asked: {why}");
+                return Ok(false);
+            }
         };
         if attributes.review.dry_run && self.side_effects {
             let message = format!("admission webhook {:?} does not support dry run", self.name);
@@ -79,6 +88,8 @@ impl Hook {
                 Ok(true)
             }
             Ok(Verdict::Denied(error)) => Err(error),
+            // The webhook was there: that what it wants cannot be done is no matter of its failure policy.
+            Ok(Verdict::Unusable(why)) => Err(ApiError::internal(why)),
             Err(why) if self.fail => Err(ApiError::internal(format!(
                 "failed calling webhook {:?}: {why}",
                 self.name
@@ -139,11 +150,25 @@ impl Hook {
         let patch = STANDARD
             .decode(patch)
             .map_err(|error| format!("the patch is not base64: {error}"))?;
-        let patch: json_patch::Patch = serde_json::from_slice(&patch)
-            .map_err(|error| format!("the patch cannot be read: {error}"))?;
         let mut changed = show(object);
-        json_patch::patch(&mut changed, &patch)
-            .map_err(|error| format!("the patch cannot be applied: {error}"))?;
+        let patched = serde_json::from_slice::<json_patch::Patch>(&patch)
+            .map_err(|error| {
+                format!(
+                    "the patch of webhook {:?} cannot be read: {error}",
+                    self.name
+                )
+            })
+            .and_then(|patch| {
+                json_patch::patch(&mut changed, &patch).map_err(|error| {
+                    format!(
+                        "the patch of webhook {:?} cannot be applied: {error}",
+                        self.name
+                    )
+                })
+            });
+        if let Err(why) = patched {
+            return Ok(Verdict::Unusable(why));
+        }
         unshow(&kind, &mut changed);
         kind.prune(&mut changed);
         Ok(Verdict::Changed(changed))
@@ -183,6 +208,8 @@ enum Verdict {
     Allowed,
     Changed(Value),
     Denied(ApiError),
+    /// It allowed the object, changed in a way that is none.
+    Unusable(String),
 }
 
 /// The object in the version that the webhook knows. Built-in kinds are worked on as stored, which is what rules

@@ -101,13 +101,19 @@ impl Policies {
         warnings: &mut Vec<String>,
     ) -> Result<(), ApiError> {
         for bound in &self.bound {
-            let about = bound.about.shown(attributes).is_some()
-                && bound
-                    .narrowed
-                    .as_ref()
-                    .is_none_or(|narrowed| narrowed.shown(attributes).is_some());
-            if about {
-                bound.validate(attributes, warnings)?;
+            let about = |about: &Match| about.shown(attributes);
+            // A binding narrows by rules and labels alone, which cannot fail.
+            if !bound
+                .narrowed
+                .as_ref()
+                .is_none_or(|narrowed| matches!(about(narrowed), Ok(Some(_))))
+            {
+                continue;
+            }
+            match about(&bound.about) {
+                Ok(Some(_)) => bound.validate(attributes, warnings)?,
+                Err(why) if bound.fail => bound.judge(attributes, "", &why, warnings)?,
+                Ok(None) | Err(_) => {}
             }
         }
         Ok(())
@@ -149,22 +155,33 @@ impl Bound {
             if broken && !self.fail {
                 continue;
             }
-            let message = format!(
-                "ValidatingAdmissionPolicy '{}' with binding '{}' denied request: {why}",
-                self.policy, self.binding
-            );
-            if self.warn {
-                let text = format!(
-                    "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {why}",
-                    self.policy, self.binding
-                );
-                warnings.push(text);
-            }
-            if self.deny {
-                return Err(denial(attributes, &validation.reason, &message));
-            }
+            self.judge(attributes, &validation.reason, &why, warnings)?;
         }
         Ok(())
+    }
+
+    /// Does what the binding says about a rule that does not hold.
+    fn judge(
+        &self,
+        attributes: &Attributes<'_>,
+        reason: &str,
+        why: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ApiError> {
+        if self.warn {
+            warnings.push(format!(
+                "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {why}",
+                self.policy, self.binding
+            ));
+        }
+        if !self.deny {
+            return Ok(());
+        }
+        let message = format!(
+            "ValidatingAdmissionPolicy '{}' with binding '{}' denied request: {why}",
+            self.policy, self.binding
+        );
+        Err(denial(attributes, reason, &message))
     }
 
     /// The object that `paramRef` names.

@@ -9,6 +9,9 @@ use super::Attributes;
 use crate::object::{strings, text};
 use crate::selector::LabelSelector;
 
+/// What a condition says that is false; one that cannot be evaluated says why instead.
+const FALSE: &str = "false";
+
 /// `rules`, `resourceRules` and the selectors beside them.
 #[derive(Debug, Clone, Default)]
 pub struct Match {
@@ -73,7 +76,7 @@ impl Match {
                 .flatten()
                 .map(|condition| VapExpression {
                     expression: text(condition, "/expression").to_owned(),
-                    message: None,
+                    message: Some(FALSE.to_owned()),
                     message_expression: None,
                 })
                 .collect(),
@@ -81,7 +84,10 @@ impl Match {
     }
 
     /// The version to show the object in if this is about it.
-    pub fn shown(&self, attributes: &Attributes<'_>) -> Option<Shown> {
+    ///
+    /// # Errors
+    /// When no condition is false, but one cannot be evaluated: whoever asks knows whether to fail open or closed.
+    pub fn shown(&self, attributes: &Attributes<'_>) -> Result<Option<Shown>, String> {
         let kind = &attributes.request.kind;
         let mut candidates = vec![(kind.group.to_string(), kind.version.to_string())];
         if self.equivalent {
@@ -92,20 +98,20 @@ impl Match {
             candidates
                 .extend(others.map(|other| (other.group.to_string(), other.version.to_string())));
         }
-        let (group, version) = candidates.into_iter().find(|(group, version)| {
+        let covered = candidates.into_iter().find(|(group, version)| {
             self.rules
                 .iter()
                 .any(|rule| rule.covers(attributes, group, version))
-        })?;
-        if self
+        });
+        let Some((group, version)) = covered else {
+            return Ok(None);
+        };
+        let excluded = self
             .excluded
             .iter()
-            .any(|rule| rule.covers(attributes, &group, &version))
-        {
-            return None;
-        }
-        let selected = self.selects(attributes) && self.conditions_hold(attributes);
-        selected.then_some(Shown { group, version })
+            .any(|rule| rule.covers(attributes, &group, &version));
+        let selected = !excluded && self.selects(attributes) && self.conditions_hold(attributes)?;
+        Ok(selected.then_some(Shown { group, version }))
     }
 
     fn selects(&self, attributes: &Attributes<'_>) -> bool {
@@ -124,12 +130,31 @@ impl Match {
                 || object(attributes.old))
     }
 
-    fn conditions_hold(&self, attributes: &Attributes<'_>) -> bool {
-        self.conditions.is_empty()
-            || evaluator(attributes, None)
-                .evaluate(&self.conditions)
-                .iter()
-                .all(|result| result.passed)
+    fn conditions_hold(&self, attributes: &Attributes<'_>) -> Result<bool, String> {
+        if self.conditions.is_empty() {
+            return Ok(true);
+        }
+        let results = evaluator(attributes, None).evaluate(&self.conditions);
+        let failed: Vec<_> = results.iter().filter(|result| !result.passed).collect();
+        if failed
+            .iter()
+            .any(|result| result.message.as_deref() == Some(FALSE))
+        {
+            return Ok(false);
+        }
+        let errors = failed.iter().map(|result| {
+            let why = result.message.as_deref().unwrap_or_default();
+            let why = why.strip_prefix("evaluation error: ").unwrap_or(why);
+            format!(
+                "expression '{}' resulted in error: {why}",
+                result.expression
+            )
+        });
+        match errors.collect::<Vec<_>>().as_slice() {
+            [] => Ok(true),
+            [one] => Err(one.clone()),
+            many => Err(format!("[{}]", many.join(", "))),
+        }
     }
 }
 

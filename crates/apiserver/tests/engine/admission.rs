@@ -1,72 +1,14 @@
 //! Webhooks: a server of our own says yes, no, or something else.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, KeyPair, SanType};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
 use crate::client::{Cluster, MAPS, config_map, eventually};
+use crate::hook::Hook;
 
-/// Answers reviews: refuses objects named `bad`, labels all others. Returns its `clientConfig`.
-async fn webhook() -> Value {
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::default();
-    params.subject_alt_names = vec![SanType::IpAddress([127, 0, 0, 1].into())];
-    let certificate = params.self_signed(&key).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("TLS versions")
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        )
-        .expect("a server's TLS");
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let addr = listener.local_addr().expect("its address");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                let service = service_fn(
-                    |request: hyper::Request<hyper::body::Incoming>| async move {
-                        let body = request
-                            .into_body()
-                            .collect()
-                            .await
-                            .expect("a review")
-                            .to_bytes();
-                        let review: Value = serde_json::from_slice(&body).expect("JSON");
-                        Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(
-                            Bytes::from(judge(&review)),
-                        )))
-                    },
-                );
-                // The client may close as it likes.
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    json!({"url": format!("https://{addr}/judge"), "caBundle": STANDARD.encode(certificate.pem())})
-}
-
-fn judge(review: &Value) -> String {
+/// Refuses objects named `bad`, labels all others.
+fn judge(_: &str, review: &Value) -> Option<Value> {
     let request = &review["request"];
     let mut response = json!({"uid": request["uid"], "allowed": true, "warnings": ["looked at"]});
     if request["name"] == "bad" {
@@ -77,8 +19,7 @@ fn judge(review: &Value) -> String {
         response["patchType"] = json!("JSONPatch");
         response["patch"] = json!(STANDARD.encode(patch.to_string()));
     }
-    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
-        .to_string()
+    Some(response)
 }
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
@@ -100,8 +41,12 @@ fn configuration(client_config: &Value, policy: &str) -> Value {
 async fn webhooks_change_and_refuse() {
     let cluster = Cluster::start().await;
     let c = &cluster.client;
+    let hook = Hook::serve(judge).await;
     let made = c
-        .post(CONFIGURATIONS, &configuration(&webhook().await, "Fail"))
+        .post(
+            CONFIGURATIONS,
+            &configuration(&hook.by_url("/judge"), "Fail"),
+        )
         .await;
     assert_eq!(made.code, 201, "{}", made.body);
     let judged = json!({
