@@ -1,23 +1,28 @@
 //! DestinationRules.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hawser_api::networking as api;
 use hawser_api::{Kind, Object, status::IstioStatus};
 use hawser_model::matching::Fraction;
 use hawser_model::traffic::{
     ClientTls, ClientTlsMode, ConnectionPool, ConsistentHash, DestinationRule, Distribute,
-    H2Upgrade, HashAlgorithm, HashKey, LbPolicy, LoadBalancer, LocalitySettings, OutlierDetection,
-    RetryBudget, Subset, TcpKeepalive, TrafficPolicy, Tunnel, Warmup,
+    H2Upgrade, HashAlgorithm, HashKey, Http2Keepalive, LbPolicy, LoadBalancer, LocalitySettings,
+    OutlierDetection, RetryBudget, Subset, TcpKeepalive, TrafficPolicy, Tunnel, Utilization,
+    Warmup, ZoneAware,
 };
-use hawser_model::{ClusterId, Problem, Shared, Visibility};
+use hawser_model::{ClusterId, Problem, Shared, Str, Visibility};
 
 use crate::names::{self, duration, host, labels, port, strs};
-use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
+use crate::notes::{CONFLICT, Notes, SCHEMA};
 use hawser_model::mesh::Mesh;
 
 /// Virtual nodes of a ring hash where nothing is said of the ring, as in Istio.
 const MIN_RING_SIZE: u64 = 1024;
+
+/// How long the answer to a PING may take where nothing is said of it: gRPC's default, since Envoy demands a value.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Lowers one DestinationRule; `None` if its host is none.
 pub fn destination_rule(
@@ -151,36 +156,29 @@ fn load_balancer(
     field: &str,
     notes: &mut Notes<'_>,
 ) -> LoadBalancer {
-    if lb.backend_utilization.is_some() {
-        notes.warn(
-            UNSUPPORTED,
-            format!("{field}.backendUtilization"),
-            "balancing by reported utilization is not carried out; requests go to the least loaded endpoint",
-            "",
-        );
-    }
-    if lb
+    let zone_aware = lb
         .zone_aware_lb_setting
         .as_ref()
-        .is_some_and(|z| z.enabled != Some(false))
-    {
-        notes.warn(
-            UNSUPPORTED,
+        .filter(|z| z.enabled != Some(false));
+    if zone_aware.is_some() && lb.locality_lb_setting.is_some() {
+        notes.error(
+            CONFLICT,
             format!("{field}.zoneAwareLbSetting"),
-            "zone-aware balancing is not carried out",
-            "use localityLbSetting",
+            "localityLbSetting is given too, which excludes it and holds",
+            "leave one of both",
         );
     }
-    let policy = match (&lb.simple, &lb.consistent_hash) {
-        (_, Some(hash)) => consistent_hash(hash, field, notes),
-        (Some(simple), None) => match simple {
+    let policy = match (&lb.simple, &lb.consistent_hash, &lb.backend_utilization) {
+        (_, Some(hash), _) => consistent_hash(hash, field, notes),
+        (None, None, Some(reported)) => LbPolicy::Utilization(utilization(reported)),
+        (Some(simple), None, _) => match simple {
             api::SimpleLb::Unspecified => LbPolicy::Unspecified,
             api::SimpleLb::LeastConn | api::SimpleLb::LeastRequest => LbPolicy::LeastRequest,
             api::SimpleLb::Random => LbPolicy::Random,
             api::SimpleLb::Passthrough => LbPolicy::Passthrough,
             api::SimpleLb::RoundRobin => LbPolicy::RoundRobin,
         },
-        (None, None) => LbPolicy::Unspecified,
+        (None, None, None) => LbPolicy::Unspecified,
     };
     let warmup = match (&lb.warmup, lb.warmup_duration_secs) {
         (Some(w), _) => w.duration.map(|d| Warmup {
@@ -199,7 +197,29 @@ fn load_balancer(
         policy,
         locality: lb.locality_lb_setting.as_ref().map(locality),
         warmup,
+        zone_aware: zone_aware
+            .filter(|_| lb.locality_lb_setting.is_none())
+            .map(|z| ZoneAware {
+                failover: failover(&z.failover),
+                failover_priority: strs(&z.failover_priority),
+                min_cluster_size: z.min_cluster_size,
+            }),
     }
+}
+
+fn utilization(reported: &api::BackendUtilization) -> Utilization {
+    Utilization {
+        blackout: duration(reported.blackout_period),
+        expiration: duration(reported.weight_expiration_period),
+        update: duration(reported.weight_update_period),
+        error_penalty_milli: reported.error_utilization_penalty.map(milli),
+        metrics: strs(&reported.metric_names_for_computing_utilization),
+    }
+}
+
+fn failover(regions: &[api::LocalityFailover]) -> Vec<(Str, Str)> {
+    let pair = |f: &api::LocalityFailover| (f.from.as_str().into(), f.to.as_str().into());
+    regions.iter().map(pair).collect()
 }
 
 /// Thousandths; negative and absurd values are clamped.
@@ -257,11 +277,7 @@ pub fn locality(setting: &api::LocalityLoadBalancerSetting) -> LocalitySettings 
                 to: d.to.iter().map(|(k, v)| (k.as_str().into(), *v)).collect(),
             })
             .collect(),
-        failover: setting
-            .failover
-            .iter()
-            .map(|f| (f.from.as_str().into(), f.to.as_str().into()))
-            .collect(),
+        failover: failover(&setting.failover),
         failover_priority: strs(&setting.failover_priority),
     }
 }
@@ -289,6 +305,10 @@ pub fn connection_pool(pool: &api::ConnectionPoolSettings) -> ConnectionPool {
         },
         use_client_protocol: http.use_client_protocol,
         max_concurrent_streams: positive(http.max_concurrent_streams),
+        http2_keepalive: http.http2_keep_alive.as_ref().map(|k| Http2Keepalive {
+            interval: duration(k.interval),
+            timeout: duration(k.timeout).unwrap_or(PING_TIMEOUT),
+        }),
     }
 }
 

@@ -87,6 +87,20 @@ pub struct LoadBalancer {
     pub locality: Option<LocalitySettings>,
     /// Slow start.
     pub warmup: Option<Warmup>,
+    /// Zones chosen by Envoy itself; excludes `locality`.
+    pub zone_aware: Option<ZoneAware>,
+}
+
+/// Endpoints of the caller's zone as far as they bear it, those of its region else, other regions for failover alone
+/// (`ZoneAwareLoadBalancerSetting`).
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ZoneAware {
+    /// Where a region fails over to.
+    pub failover: Vec<(Str, Str)>,
+    /// Labels that order endpoints by likeness, `key` or `key=value`.
+    pub failover_priority: Vec<Str>,
+    /// Least number of endpoints; `None` is Envoy's default (6).
+    pub min_cluster_size: Option<u64>,
 }
 
 /// The algorithm of choice.
@@ -105,6 +119,23 @@ pub enum LbPolicy {
     Passthrough,
     /// By hash.
     ConsistentHash(ConsistentHash),
+    /// By what endpoints report of their load (ORCA).
+    Utilization(Utilization),
+}
+
+/// Choice by reported load; what is `None` is Envoy's default.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Utilization {
+    /// How long reports of a new endpoint do not count.
+    pub blackout: Option<Duration>,
+    /// How long a report counts.
+    pub expiration: Option<Duration>,
+    /// Time between updates of weights.
+    pub update: Option<Duration>,
+    /// What errors add to the load, in thousandths.
+    pub error_penalty_milli: Option<u64>,
+    /// Which metrics say what the load is.
+    pub metrics: Vec<Str>,
 }
 
 /// Choice by hash.
@@ -220,6 +251,17 @@ pub struct ConnectionPool {
     pub use_client_protocol: bool,
     /// Streams on one HTTP/2 connection.
     pub max_concurrent_streams: Option<u32>,
+    /// PINGs on HTTP/2 connections.
+    pub http2_keepalive: Option<Http2Keepalive>,
+}
+
+/// PINGs on HTTP/2 connections.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Http2Keepalive {
+    /// Time between PINGs; `None` is none.
+    pub interval: Option<Duration>,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 /// Whether HTTP/1.1 connections become HTTP/2.

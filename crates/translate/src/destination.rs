@@ -39,7 +39,8 @@ impl RuleSet {
             self.exact.entry(rule.host.clone()).or_default()
         };
         let twin = same_host.iter_mut().find(|r| {
-            r.workload_selector == rule.workload_selector && r.visibility == rule.visibility
+            r.workload_selector == rule.workload_selector
+                && seen_by_all_of(&rule.visibility, &r.visibility)
         });
         match twin {
             Some(twin) => *twin = Shared::new(merged(twin, rule)),
@@ -54,6 +55,14 @@ impl RuleSet {
                 .find(|(w, _)| host.is_subset_of(&w.0))
                 .map(|(_, rules)| rules)
         })
+    }
+}
+
+/// True if a rule is visible wherever an older one is: then the older one takes it in.
+fn seen_by_all_of(newer: &Visibility, older: &Visibility) -> bool {
+    match (newer, older) {
+        (Visibility::Namespaces(new), Visibility::Namespaces(old)) => new.is_superset(old),
+        _ => newer == older,
     }
 }
 
@@ -183,14 +192,25 @@ pub(crate) fn policy(
                 ..policy.clone()
             })
     };
-    // What a subset says of the port itself replaces all that the host says.
-    let own = subset.and_then(|s| s.policy.as_ref()?.ports.get(&port));
-    if let Some(own) = own {
-        return own.clone();
-    }
     let base = rule.and_then(|r| r.policy.as_ref()).map(|p| of_port(p));
-    let over = subset.and_then(|s| s.policy.as_ref()).map(|p| of_port(p));
-    match (base, over) {
+    let subset = subset.and_then(|s| s.policy.as_ref());
+    let over = subset.map(|p| of_port(p));
+    // What a subset says of the port itself stands for all that a port's settings may say.
+    let alone = subset.is_some_and(|p| p.ports.contains_key(&port));
+    let inherits = |base: &TrafficPolicy| {
+        if alone {
+            TrafficPolicy {
+                load_balancer: None,
+                connection_pool: None,
+                outlier: None,
+                tls: None,
+                ..base.clone()
+            }
+        } else {
+            base.clone()
+        }
+    };
+    match (base.as_ref().map(inherits), over) {
         (base, None) => base.unwrap_or_default(),
         (None, Some(over)) => over,
         (Some(base), Some(over)) => TrafficPolicy {

@@ -173,8 +173,11 @@ fn rule_asks_who(rule: &Shared<DestinationRule>) -> bool {
         .iter()
         .chain(rule.subsets.iter().filter_map(|s| s.policy.as_ref()));
     let by_labels = |p: &TrafficPolicy| {
-        let locality = p.load_balancer.as_ref().and_then(|l| l.locality.as_ref());
+        let balancer = p.load_balancer.as_ref();
+        let locality = balancer.and_then(|l| l.locality.as_ref());
+        let zones = balancer.and_then(|l| l.zone_aware.as_ref());
         locality.is_some_and(|l| !l.failover_priority.is_empty())
+            || zones.is_some_and(|z| !z.failover_priority.is_empty())
     };
     !rule.workload_selector.is_empty()
         || policies

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hawser_model::traffic::Http2Keepalive;
 use hawser_proto::envoy::config::core::v3 as core;
 use hawser_proto::envoy::extensions::upstreams::http::v3 as upstream;
 use hawser_proto::google::protobuf::Any;
@@ -33,10 +34,21 @@ pub(crate) struct HttpOptions {
     pub max_requests_per_connection: Option<u32>,
     pub max_connection_duration: Option<Duration>,
     pub max_concurrent_streams: Option<u32>,
+    pub keepalive: Option<Http2Keepalive>,
     pub auto_sni: bool,
     pub auto_san_validation: bool,
     /// Status codes that outlier detection takes for errors; empty is 5xx.
     pub outlier_errors: Vec<u32>,
+}
+
+/// Envoy takes nothing below a millisecond.
+fn keepalive(k: &Http2Keepalive) -> core::KeepaliveSettings {
+    let least = |d: Duration| wire::duration(d.max(Duration::from_millis(1)));
+    core::KeepaliveSettings {
+        interval: k.interval.filter(|d| !d.is_zero()).map(least),
+        timeout: Some(least(k.timeout)),
+        ..Default::default()
+    }
 }
 
 impl HttpOptions {
@@ -68,6 +80,7 @@ impl HttpOptions {
         }
         let http2 = core::Http2ProtocolOptions {
             max_concurrent_streams: self.max_concurrent_streams.map(wire::u32v),
+            connection_keepalive: self.keepalive.as_ref().map(keepalive),
             ..Default::default()
         };
         let protocol = match self.protocol {

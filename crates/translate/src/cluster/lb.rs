@@ -3,11 +3,14 @@
 use hawser_model::Port;
 use hawser_model::mesh::Mesh;
 use hawser_model::traffic::{
-    ConnectionPool, H2Upgrade, HashAlgorithm, LbPolicy, OutlierDetection, TrafficPolicy, Warmup,
+    ConnectionPool, H2Upgrade, HashAlgorithm, LbPolicy, OutlierDetection, TrafficPolicy,
+    Utilization, Warmup,
 };
 use hawser_proto::envoy::config::cluster::v3 as cds;
 use hawser_proto::envoy::config::core::v3 as core;
+use hawser_proto::envoy::extensions::load_balancing_policies::client_side_weighted_round_robin::v3 as weighted;
 use hawser_proto::envoy::r#type::v3::Percent;
+use hawser_proto::google::protobuf::FloatValue;
 
 use super::Builder;
 use super::outbound::OutboundCluster;
@@ -79,6 +82,16 @@ pub(super) fn balancer(b: &mut Builder, input: &OutboundCluster, policy: &Traffi
             ),
         );
     }
+    if let Some(zones) = setting.zone_aware() {
+        common(b).locality_config_specifier = Some(
+            cds::cluster::common_lb_config::LocalityConfigSpecifier::ZoneAwareLbConfig(
+                cds::cluster::common_lb_config::ZoneAwareLbConfig {
+                    min_cluster_size: zones.min_cluster_size.map(wire::u64v),
+                    ..Default::default()
+                },
+            ),
+        );
+    }
     if b.is(cds::cluster::DiscoveryType::OriginalDst) {
         b.cluster.lb_policy = Envoy::ClusterProvided as i32;
         let port = input.service.port(input.port);
@@ -97,6 +110,10 @@ pub(super) fn balancer(b: &mut Builder, input: &OutboundCluster, policy: &Traffi
     }
     let slow = balancer.warmup.as_ref().map(slow_start);
     match &balancer.policy {
+        LbPolicy::Utilization(reported) => {
+            b.cluster.lb_policy = Envoy::LoadBalancingPolicyConfig as i32;
+            b.cluster.load_balancing_policy = Some(by_utilization(reported));
+        }
         LbPolicy::Random => b.cluster.lb_policy = Envoy::Random as i32,
         LbPolicy::RoundRobin => {
             b.cluster.lb_policy = Envoy::RoundRobin as i32;
@@ -147,6 +164,28 @@ pub(super) fn balancer(b: &mut Builder, input: &OutboundCluster, policy: &Traffi
                 }
             }
         },
+    }
+}
+
+fn by_utilization(reported: &Utilization) -> cds::LoadBalancingPolicy {
+    let policy = weighted::ClientSideWeightedRoundRobin {
+        blackout_period: reported.blackout.map(wire::duration),
+        weight_expiration_period: reported.expiration.map(wire::duration),
+        weight_update_period: reported.update.map(wire::duration),
+        // Thousandths of small numbers lose nothing that matters.
+        error_utilization_penalty: reported.error_penalty_milli.map(|p| FloatValue {
+            value: p as f32 / 1000.0,
+        }),
+        metric_names_for_computing_utilization: wire::strings(&reported.metrics),
+        ..Default::default()
+    };
+    cds::LoadBalancingPolicy {
+        policies: vec![cds::load_balancing_policy::Policy {
+            typed_extension_config: Some(wire::extension(
+                "envoy.load_balancing_policies.client_side_weighted_round_robin",
+                &policy,
+            )),
+        }],
     }
 }
 

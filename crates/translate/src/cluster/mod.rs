@@ -136,6 +136,7 @@ impl Builder {
         self.http.max_requests_per_connection = pool.max_requests_per_connection.filter(|n| *n > 0);
         self.http.max_connection_duration = pool.max_connection_duration;
         self.http.max_concurrent_streams = pool.max_concurrent_streams.filter(|n| *n > 0);
+        self.http.keepalive.clone_from(&pool.http2_keepalive);
         if pool.use_client_protocol {
             self.http.protocol = http::Upstream::Downstream;
         }

@@ -3,7 +3,7 @@
 use hawser_model::authn::MtlsMode;
 use hawser_model::mesh::Mesh;
 use hawser_model::service::Resolution;
-use hawser_model::traffic::{DestinationRule, LbPolicy};
+use hawser_model::traffic::{DestinationRule, LbPolicy, Subset};
 use hawser_model::{Port, Service, Shared, Str};
 use hawser_proto::envoy::config::cluster::v3 as cds;
 use hawser_proto::envoy::config::endpoint::v3 as eds;
@@ -56,15 +56,18 @@ pub(crate) fn effective_discovery(
     router: bool,
 ) -> cds::cluster::DiscoveryType {
     let part = rule.and_then(|r| destination::subset(r, subset));
-    let policy = destination::policy(rule, part, port);
-    let passthrough = policy
-        .load_balancer
-        .is_some_and(|l| l.policy == LbPolicy::Passthrough);
-    if passthrough {
+    if passes_through(rule, part, port) || passes_through(rule, None, port) {
         cds::cluster::DiscoveryType::OriginalDst
     } else {
         discovery(service, router)
     }
+}
+
+/// True if load balancing is left to the caller. A host's subsets then cannot balance either, as in Istio.
+fn passes_through(rule: Option<&DestinationRule>, subset: Option<&Subset>, port: u16) -> bool {
+    destination::policy(rule, subset, port)
+        .load_balancer
+        .is_some_and(|l| l.policy == LbPolicy::Passthrough)
 }
 
 pub(super) fn render(input: &OutboundCluster) -> Option<cds::Cluster> {
@@ -80,7 +83,10 @@ pub(super) fn render(input: &OutboundCluster) -> Option<cds::Cluster> {
     let subset = rule.and_then(|r| destination::subset(r, &input.subset));
     let policy = destination::policy(rule, subset, input.port);
     let mut b = Builder::new(name.clone(), &input.mesh);
-    let kind = discovery(service, input.view.is_router());
+    let kind = match passes_through(rule, None, input.port) && subset.is_some() {
+        true => cds::cluster::DiscoveryType::OriginalDst,
+        false => discovery(service, input.view.is_router()),
+    };
     b.discovery(kind);
     match kind {
         cds::cluster::DiscoveryType::StrictDns | cds::cluster::DiscoveryType::LogicalDns => {

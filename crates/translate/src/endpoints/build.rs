@@ -77,7 +77,11 @@ pub(super) fn localities(input: &EndpointInput) -> Vec<eds::LocalityLbEndpoints>
         let rule = input.rule.as_deref();
         let subset = rule.and_then(|r| destination::subset(r, &input.subset));
         let policy = destination::policy(rule, subset, input.port);
-        locality::Setting::of(&input.mesh, &input.service, &policy).apply(&mut groups, near);
+        locality::Setting::of(&input.mesh, &input.service, &policy).apply(
+            &mut groups,
+            near,
+            input.dns,
+        );
     }
     groups.into_iter().map(|g| encode(g, input)).collect()
 }

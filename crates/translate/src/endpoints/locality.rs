@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hawser_model::mesh::Mesh;
-use hawser_model::traffic::{Distribute, LocalityPreference, LocalitySettings, TrafficPolicy};
-use hawser_model::{Labels, Locality, Proxy, Service};
+use hawser_model::traffic::{
+    Distribute, LocalityPreference, LocalitySettings, TrafficPolicy, ZoneAware,
+};
+use hawser_model::{Labels, Locality, Proxy, Service, Str};
 
 use super::build::Group;
 use crate::view::Near;
@@ -24,20 +26,27 @@ pub(crate) struct Setting {
     settings: Option<LocalitySettings>,
     /// Fails over even without outlier detection.
     forced: bool,
+    /// In place of `settings`.
+    zones: Option<ZoneAware>,
 }
 
 impl Setting {
     /// The DestinationRule's setting, else the Service's `trafficDistribution`, else the mesh's.
     pub(crate) fn of(mesh: &Mesh, service: &Service, policy: &TrafficPolicy) -> Self {
         let on = |s: &LocalitySettings| (s.enabled != Some(false)).then(|| s.clone());
-        if let Some(own) = policy
-            .load_balancer
-            .as_ref()
-            .and_then(|l| l.locality.as_ref())
-        {
+        let only = |settings| Self {
+            settings,
+            forced: false,
+            zones: None,
+        };
+        let balancer = policy.load_balancer.as_ref();
+        if let Some(own) = balancer.and_then(|l| l.locality.as_ref()) {
+            return only(on(own));
+        }
+        if let Some(zones) = balancer.and_then(|l| l.zone_aware.as_ref()) {
             return Self {
-                settings: on(own),
-                forced: false,
+                zones: Some(zones.clone()),
+                ..only(None)
             };
         }
         let near: &[&str] = match service.traffic_distribution {
@@ -53,12 +62,15 @@ impl Setting {
                     ..Default::default()
                 }),
                 forced: true,
+                zones: None,
             };
         }
-        Self {
-            settings: on(&mesh.locality),
-            forced: false,
-        }
+        only(on(&mesh.locality))
+    }
+
+    /// The setting that leaves the choice of zones to Envoy.
+    pub(crate) fn zone_aware(&self) -> Option<&ZoneAware> {
+        self.zones.as_ref()
     }
 
     /// True if Envoy shall weigh localities: where that was asked for, since it takes the place of the balancer's own
@@ -73,12 +85,14 @@ impl Setting {
 
     /// What endpoints are compared with; `None` if nothing is compared.
     pub(crate) fn near(&self, proxy: &Proxy, outlier: bool) -> Option<Near> {
-        let settings = self.settings.as_ref()?;
-        if settings.distribute.is_empty() && !(outlier || self.forced) {
-            return None;
-        }
-        let wanted = settings
-            .failover_priority
+        let priorities = match (&self.zones, &self.settings) {
+            (Some(zones), _) => &zones.failover_priority,
+            (None, Some(s)) if !s.distribute.is_empty() || outlier || self.forced => {
+                &s.failover_priority
+            }
+            _ => return None,
+        };
+        let wanted = priorities
             .iter()
             .map(|l| l.split('=').next().unwrap_or_default());
         let labels = wanted.filter_map(|key| {
@@ -102,8 +116,15 @@ impl Setting {
         })
     }
 
-    /// Orders groups of endpoints.
-    pub(crate) fn apply(&self, groups: &mut Vec<Group>, near: &Near) {
+    /// Orders groups of endpoints. Labels do not order endpoints that are found by DNS, as in Istio.
+    pub(crate) fn apply(&self, groups: &mut Vec<Group>, near: &Near, dns: bool) {
+        if let Some(zones) = &self.zones {
+            if !zones.failover_priority.is_empty() && !dns {
+                by_labels(groups, &near.labels, &zones.failover_priority);
+            }
+            by_region(groups, &near.locality.region, &zones.failover);
+            return;
+        }
         let Some(settings) = &self.settings else {
             return;
         };
@@ -115,7 +136,9 @@ impl Setting {
             failover(groups, near, settings);
             return;
         }
-        by_labels(groups, &near.labels, settings);
+        if !dns {
+            by_labels(groups, &near.labels, &settings.failover_priority);
+        }
         if !settings.failover.is_empty() {
             failover(groups, near, settings);
         }
@@ -193,6 +216,21 @@ fn failover(groups: &mut [Group], near: &Near, settings: &LocalitySettings) {
     compact(groups);
 }
 
+/// The caller's own region, then the one that it fails over to, then all others.
+fn by_region(groups: &mut [Group], here: &str, failover: &[(Str, Str)]) {
+    let to = failover.iter().find(|(from, _)| **from == *here);
+    for group in groups.iter_mut() {
+        let there = &group.locality.region;
+        let distance = if **there == *here {
+            0
+        } else {
+            1 + u32::from(to.is_some_and(|(_, to)| to != there))
+        };
+        group.priority = group.priority * 3 + distance;
+    }
+    compact(groups);
+}
+
 /// Priorities without gaps, as Envoy demands.
 fn compact(groups: &mut [Group]) {
     let used: BTreeSet<u32> = groups.iter().map(|g| g.priority).collect();
@@ -203,8 +241,7 @@ fn compact(groups: &mut [Group]) {
 }
 
 /// Splits groups by how many of the labels, from the first, their endpoints share with the proxy.
-fn by_labels(groups: &mut Vec<Group>, labels: &Labels, settings: &LocalitySettings) {
-    let wanted = &settings.failover_priority;
+fn by_labels(groups: &mut Vec<Group>, labels: &Labels, wanted: &[Str]) {
     let mut out = Vec::new();
     for group in groups.drain(..) {
         let mut parts: BTreeMap<u32, Group> = BTreeMap::new();

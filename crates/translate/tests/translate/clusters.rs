@@ -125,6 +125,87 @@ fn policies() {
             Cluster(WEB),
             format!("EDS LEAST_REQUEST\nexplicit http2_protocol_options\nlimits max_requests=5\n{}", mtls.replace("istio-http/1.1,istio", "istio-h2,istio,h2")),
         ),
+        (
+            "a hash by header without a size",
+            &[("a", "{host: web, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user, ringHash: {}}}}}")],
+            Cluster(WEB),
+            format!("EDS RING_HASH\n{mtls}"),
+        ),
+        (
+            "a warm-up has Envoy's defaults",
+            &[("a", "{host: web, trafficPolicy: {loadBalancer: {warmup: {duration: 9s}}}}")],
+            Cluster(WEB),
+            format!(
+                "EDS LEAST_REQUEST\nleast_request_lb_config {{slow_start_config={{aggression={{default_value=1 runtime_key=(}} \
+                 min_weight_percent={{value=10}} slow_start_window=9s}}}}\n{mtls}"
+            ),
+        ),
+        (
+            "by reported load",
+            &[("a", "{host: web, trafficPolicy: {loadBalancer: {backendUtilization: {blackoutPeriod: 3s, errorUtilizationPenalty: 0.5}}}}")],
+            ClusterPart(WEB, "/load_balancing_policy/policies/0/typed_extension_config/typed_config"),
+            "{@type:type.googleapis.com/envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin,\
+             blackout_period:3s,error_utilization_penalty:0.5}"
+                .to_owned(),
+        ),
+        (
+            "PINGs on HTTP/2",
+            &[("a", "{host: web, trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: UPGRADE, http2KeepAlive: {interval: 30s, timeout: 5s}}}}}")],
+            ClusterPart(
+                WEB,
+                "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/explicit_http_config",
+            ),
+            "{http2_protocol_options:{connection_keepalive:{interval:30s,timeout:5s}}}".to_owned(),
+        ),
+        (
+            "zones by Envoy",
+            &[("a", "{host: web, trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true, minClusterSize: 2}}}}")],
+            ClusterPart(WEB, "/common_lb_config/zone_aware_lb_config"),
+            "{min_cluster_size:2}".to_owned(),
+        ),
+        (
+            "a subset's port takes nothing from the host",
+            &[(
+                "a",
+                "{host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}, tls: {mode: DISABLE}}, subsets: [{name: v1, labels: {version: v1}, \
+                 trafficPolicy: {portLevelSettings: [{port: {number: 90}, loadBalancer: {simple: ROUND_ROBIN}}]}}]}",
+            )],
+            Cluster("outbound|90|v1|web.a.svc.cluster.local"),
+            "EDS ROUND_ROBIN
+             tlsMode-istio: tls sni=outbound_.90_.v1_.web.a.svc.cluster.local cert=default ca=ROOTCA \
+             URI={exact=spiffe://cluster.local/ns/a/sa/web} alpn=[istio]
+             tlsMode-disabled: plaintext"
+                .to_owned(),
+        ),
+        (
+            "no subset balances what its host leaves to the caller",
+            &[(
+                "a",
+                "{host: web, trafficPolicy: {tls: {mode: DISABLE}, loadBalancer: {simple: PASSTHROUGH}}, subsets: [{name: v1, labels: {version: v1}, \
+                 trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}]}",
+            )],
+            Cluster("outbound|80|v1|web.a.svc.cluster.local"),
+            "ORIGINAL_DST CLUSTER_PROVIDED".to_owned(),
+        ),
+        (
+            "a rule that more may see goes into the older one",
+            &[
+                ("b", "{host: web.a.svc.cluster.local, exportTo: [.], trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
+                ("a", "{host: web, exportTo: [b, c], trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
+                ("a", "{host: web, exportTo: [b, c, d], trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}"),
+            ],
+            Cluster(WEB),
+            format!("EDS RANDOM\n{mtls}"),
+        ),
+        (
+            "a rule for certain workloads holds for none of another namespace",
+            &[
+                ("istio-system", "{host: '*.local', trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
+                ("b", "{host: web.a.svc.cluster.local, workloadSelector: {matchLabels: {app: client}}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}"),
+            ],
+            Cluster(WEB),
+            format!("EDS RANDOM\n{mtls}"),
+        ),
     ] {
         check(name, &rules(specs), &client, view, &expected);
     }

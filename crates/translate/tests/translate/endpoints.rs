@@ -126,6 +126,15 @@ fn localities() {
              r3/z1 w1: 10.1.0.4:8080/mtls",
         ),
         (
+            "zones are Envoy's choice within a region",
+            "zoneAwareLbSetting: {failover: [{from: r1, to: r3}]}",
+            "r1.z1",
+            "r1/z1 w1: 10.1.0.1:8080/mtls
+             r1/z2 w1: 10.1.0.2:8080/mtls
+             r2/z1 p2 w1: 10.1.0.3:8080/mtls
+             r3/z1 p1 w1: 10.1.0.4:8080/mtls",
+        ),
+        (
             "nobody is near a client of no place",
             "",
             "",

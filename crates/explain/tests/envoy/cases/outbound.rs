@@ -413,4 +413,51 @@ spec: {host: liar.example, trafficPolicy: {tls: {mode: SIMPLE, sni: other.exampl
         GET http://liar.example/  @to=198.51.100.21:80  @envoy  => 503
     "#,
     ),
+    case("ways_to_balance", Client, "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews, namespace: default}
+spec:
+  host: reviews
+  trafficPolicy: {loadBalancer: {backendUtilization: {blackoutPeriod: 1s, errorUtilizationPenalty: 1, metricNamesForComputingUtilization: [named_metrics.load]}}}
+  subsets: [{name: v2, labels: {version: v2}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ratings, namespace: default}
+spec: {host: ratings, trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true, minClusterSize: 1}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: rpc, namespace: default}
+spec: {host: rpc, trafficPolicy: {connectionPool: {http: {http2KeepAlive: {interval: 10s, timeout: 2s}}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: db, namespace: default}
+spec: {host: db, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {}}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: default}
+spec:
+  hosts: [reviews]
+  http:
+  - match: [{headers: {X-Upper: {exact: a}}}]
+    mirrors: [{destination: {host: db}, percentage: {value: 100}}]
+    corsPolicy: {allowOrigins: [{exact: '*'}], allowMethods: [GET]}
+    route: [{destination: {host: reviews, subset: v2}}]
+  - match: [{queryParams: {q: {}}}]
+    fault: {abort: {httpStatus: 418}}
+    route: [{destination: {host: reviews, subset: v2}}]
+  - route: [{destination: {host: reviews}}]
+", "
+        GET http://reviews:9080/                      => 10.1.0.11:9080|10.1.0.12:9080|10.1.0.13:9080
+        GET http://reviews:9080/  x-upper: a          => 10.1.0.12:9080
+        GET http://reviews:9080/?q=1                  => 10.1.0.12:9080
+        OPTIONS http://reviews:9080/  x-upper: a  origin: https://x.example  access-control-request-method: GET  => 200
+        GET http://ratings:9080/                      => 10.1.0.21:9080|10.1.0.22:9080
+        POST http://rpc:9000/                         => 10.1.0.36:9000
+        TCP tcp://db:3306                             => 10.1.0.31:3306|10.1.0.32:3306
+    "),
 ];
