@@ -202,7 +202,7 @@ fn load_balancer(
             .map(|z| ZoneAware {
                 failover: failover(&z.failover),
                 failover_priority: strs(&z.failover_priority),
-                min_cluster_size: z.min_cluster_size,
+                min_cluster_size: z.min_cluster_size.map(u64::from),
             }),
     }
 }
