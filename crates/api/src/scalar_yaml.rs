@@ -1,8 +1,12 @@
 //! What a YAML scalar means to kubectl, which follows YAML 1.1 (sigs.k8s.io/yaml).
 
 use serde_json::{Number, Value};
+use std::borrow::Cow;
 
 pub(crate) enum Resolved {
+    /// The text itself.
+    Text,
+    /// Null, a boolean or a number.
     Value(Value),
     /// `.inf` and `.nan`.
     NotJson,
@@ -10,11 +14,10 @@ pub(crate) enum Resolved {
 
 /// Resolves a scalar by its text, whether it is plain (unquoted), and its tag if any.
 pub(crate) fn resolve(text: &str, plain: bool, tag: Option<(&str, &str)>) -> Resolved {
-    let string = || Resolved::Value(Value::String(text.to_owned()));
     match tag {
-        Some(("tag:yaml.org,2002:", "str" | "binary" | "timestamp")) => return string(),
+        Some(("tag:yaml.org,2002:", "str" | "binary" | "timestamp")) => return Resolved::Text,
         Some(("tag:yaml.org,2002:", _)) => {}
-        _ if !plain => return string(),
+        _ if !plain => return Resolved::Text,
         _ => {}
     }
     match text {
@@ -33,7 +36,7 @@ pub(crate) fn resolve(text: &str, plain: bool, tag: Option<(&str, &str)>) -> Res
     }
     match number(text) {
         Some(number) => Resolved::Value(Value::Number(number)),
-        None => string(),
+        None => Resolved::Text,
     }
 }
 
@@ -42,11 +45,15 @@ fn number(text: &str) -> Option<Number> {
     if !(first.is_ascii_digit() || matches!(first, b'+' | b'-' | b'.')) || text.len() > 64 {
         return None;
     }
-    let digits = text.replace('_', "");
+    let digits = if text.contains('_') {
+        Cow::Owned(text.replace('_', ""))
+    } else {
+        Cow::Borrowed(text)
+    };
     let (negative, magnitude) = match digits.as_bytes().first()? {
         b'-' => (true, &digits[1..]),
         b'+' => (false, &digits[1..]),
-        _ => (false, digits.as_str()),
+        _ => (false, &*digits),
     };
     let (radix, body) = match magnitude.get(..2) {
         Some("0x" | "0X") => (16, &magnitude[2..]),

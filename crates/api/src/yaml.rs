@@ -137,5 +137,5 @@ fn is_plain(text: &str) -> bool {
             b.is_ascii_alphabetic() || matches!(b, b'/' | b'.' | b'_' | b'$' | b'^' | b'(')
         })
         && !text.ends_with(' ')
-        && matches!(resolve(text, true, None), Resolved::Value(Value::String(_)))
+        && matches!(resolve(text, true, None), Resolved::Text)
 }

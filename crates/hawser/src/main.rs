@@ -4,6 +4,7 @@
 
 mod analyze;
 mod ask;
+mod blocks;
 mod ca;
 mod explain;
 mod files;

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use hawser_api::{Change, Event, SourceId};
+use hawser_api::manifest::{self, Doc, Document};
+use hawser_api::{Change, Event, Resource, SourceId};
 use hawser_lower::{Lowerer, Settings};
 use hawser_model::{ClusterId, Proxy, Snapshot};
 use hawser_translate::Resources;
 use prost::Message;
 use serde_json::{Map, Value, json};
+
+use crate::blocks;
 
 /// Clusters, settings and a proxy, as files.
 #[derive(clap::Args, Debug)]
@@ -117,23 +120,27 @@ fn read_cluster(
     errors: &mut Vec<String>,
 ) -> Result<()> {
     let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    let manifest = hawser_api::manifest::read(&file.display().to_string(), &bytes);
-    errors.extend(manifest.errors.iter().map(ToString::to_string));
-    for doc in manifest.docs.iter().filter(|d| !d.value.is_null()) {
-        match hawser_api::parse(doc.value.clone()) {
-            Ok(parsed) => {
-                let change = Change {
-                    source: SourceId::new(id),
-                    version: None,
-                    event: Event::Apply(parsed.resource),
-                };
-                lowerer.apply(change);
-            }
-            // Kinds that the mesh does not look at may stand in the file.
-            Err(hawser_api::ParseError::UnknownKind { .. }) => {}
-            Err(error) => errors.push(format!("{}:{}: {error}", doc.file(), doc.position(""))),
+    let documents = match manifest::documents(&file.display().to_string(), &bytes) {
+        Ok(documents) => documents,
+        Err(error) => {
+            errors.push(error.to_string());
+            Vec::new()
         }
-    }
+    };
+    let source = SourceId::new(id);
+    blocks::map(&documents, DOCUMENTS, read_documents, |read| {
+        for outcome in read {
+            match outcome {
+                Ok(resource) => lowerer.apply(Change {
+                    source: source.clone(),
+                    version: None,
+                    event: Event::Apply(resource),
+                }),
+                Err(error) => errors.push(error),
+            }
+        }
+        anyhow::Ok(())
+    })?;
     let written = lowerer
         .objects(&ClusterId::new(id))
         .and_then(|o| o.services.get("default", "kubernetes"));
@@ -141,12 +148,38 @@ fn read_cluster(
         && let Ok(parsed) = hawser_api::parse(api_server_service())
     {
         lowerer.apply(Change {
-            source: SourceId::new(id),
+            source,
             version: None,
             event: Event::Apply(parsed.resource),
         });
     }
     Ok(())
+}
+
+/// Documents that are read at a time.
+const DOCUMENTS: usize = 128;
+
+fn read_documents(documents: &[Document]) -> Vec<Result<Resource, String>> {
+    let mut out = Vec::new();
+    for document in documents {
+        match document.read() {
+            Ok(docs) => out.extend(docs.into_iter().filter_map(object)),
+            Err(error) => out.push(Err(error.to_string())),
+        }
+    }
+    out
+}
+
+fn object(mut doc: Doc) -> Option<Result<Resource, String>> {
+    if doc.value.is_null() {
+        return None;
+    }
+    match hawser_api::parse(doc.value.take()) {
+        Ok(parsed) => Some(Ok(parsed.resource)),
+        // Kinds that the mesh does not look at may stand in the file.
+        Err(hawser_api::ParseError::UnknownKind { .. }) => None,
+        Err(error) => Some(Err(format!("{}:{}: {error}", doc.file(), doc.position("")))),
+    }
 }
 
 /// The Service of the API server itself, which every cluster has and hardly any file: with the address that it has unless

@@ -1,15 +1,22 @@
 //! `hawser translate`: what a proxy would be given, from files.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hawser_model::Str;
+use hawser_proto::json::Printed;
 use hawser_translate::Resource;
-use serde_json::{Map, Value, json};
+use serde::Serialize as _;
 
+use crate::blocks;
 use crate::offline::OfflineArgs;
+
+mod layout;
+
+use layout::Layout;
 
 /// Print what a proxy would be given, from files alone.
 #[derive(clap::Args, Debug)]
@@ -32,30 +39,23 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
     let Output::Json = args.output;
     let offline = args.mesh.read()?;
     let resources = &offline.resources;
-    let names: BTreeMap<Str, Arc<Resource>> = resources
-        .names
-        .iter()
-        .map(|r| (r.name.clone(), Arc::clone(r)))
-        .collect();
-    let mut output = json!({
-        "cds": print(&resources.clusters)?,
-        "eds": print(&resources.endpoints)?,
-        "lds": print(&resources.listeners)?,
-        "rds": print(&resources.routes)?,
-        "nds": print(&names)?,
-    });
-    // Only where there are any: the other keys are what other programs count on.
-    let bootstrap: BTreeMap<Str, Arc<Resource>> = resources
-        .bootstrap
-        .iter()
-        .map(|r| (r.name.clone(), Arc::clone(r)))
-        .collect();
-    for (key, more) in [("ecds", &resources.extensions), ("bds", &bootstrap)] {
-        if !more.is_empty() {
-            output[key] = Value::Object(print(more)?);
-        }
-    }
-    println!("{}", serde_json::to_string_pretty(&output)?);
+    let all = |of: &BTreeMap<Str, Arc<Resource>>| of.values().cloned().collect();
+    let sections: [(&str, Vec<Arc<Resource>>); 7] = [
+        ("bds", resources.bootstrap.iter().cloned().collect()),
+        ("cds", all(&resources.clusters)),
+        ("ecds", all(&resources.extensions)),
+        ("eds", all(&resources.endpoints)),
+        ("lds", all(&resources.listeners)),
+        ("nds", resources.names.iter().cloned().collect()),
+        ("rds", all(&resources.routes)),
+    ];
+    // These only where there are any: the other keys are what other programs count on.
+    let optional = ["bds", "ecds"];
+    let sections = sections
+        .into_iter()
+        .filter(|(key, of)| !of.is_empty() || !optional.contains(key))
+        .collect::<Vec<_>>();
+    print(&sections, &mut std::io::stdout().lock())?;
     Ok(if offline.clean {
         ExitCode::SUCCESS
     } else {
@@ -63,10 +63,76 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
     })
 }
 
-fn print(resources: &BTreeMap<Str, Arc<Resource>>) -> Result<Map<String, Value>> {
-    let one = |r: &Arc<Resource>| {
-        let value = hawser_proto::json::print_any(&r.any).with_context(|| r.name.to_string())?;
-        Ok((r.name.to_string(), value))
-    };
-    resources.values().map(one).collect()
+/// Resources that are written at a time.
+const RESOURCES: usize = 64;
+
+/// An object of the sections, each an object of its resources by name.
+fn print(sections: &[(&str, Vec<Arc<Resource>>)], out: &mut impl Write) -> Result<()> {
+    for (at, (section, resources)) in sections.iter().enumerate() {
+        let before = if at == 0 { '{' } else { ',' };
+        write!(out, "{before}\n  \"{section}\": {{")?;
+        let numbered: Vec<_> = resources.iter().enumerate().collect();
+        blocks::map(&numbered, RESOURCES, print_block, |text| {
+            out.write_all(&text?).context("writing the resources")
+        })?;
+        let line = if resources.is_empty() { "" } else { "\n  " };
+        write!(out, "{line}}}")?;
+    }
+    out.write_all(b"\n}\n").context("writing the resources")
+}
+
+fn print_block(block: &[(usize, &Arc<Resource>)]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for (at, resource) in block {
+        let line: &[u8] = if *at == 0 { b"\n    " } else { b",\n    " };
+        out.extend_from_slice(line);
+        serde_json::to_writer(&mut out, &*resource.name)?;
+        out.extend_from_slice(b": ");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut out, Layout::at(2));
+        Printed(&resource.any)
+            .serialize(&mut serializer)
+            .with_context(|| format!("printing {}", resource.name))?;
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hawser_proto::envoy::config::cluster::v3::Cluster;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_parts_make_one_document_laid_out_as_usual() {
+        let resource = |name: &str| {
+            let cluster = Cluster {
+                name: name.to_owned(),
+                alt_stat_name: "\"quoted\"".to_owned(),
+                ..Default::default()
+            };
+            Arc::new(Resource {
+                name: name.into(),
+                any: Arc::new(hawser_proto::any(&cluster)),
+                version: 0,
+            })
+        };
+        let many: Vec<_> = (100..300).map(|n| resource(&format!("c{n}"))).collect();
+        let sections = [
+            ("cds", many.clone()),
+            ("eds", vec![]),
+            ("lds", vec![resource("é\n")]),
+        ];
+        let mut out = Vec::new();
+        print(&sections, &mut out).unwrap();
+        let section = |resources: &[Arc<Resource>]| -> Value {
+            let one = |r: &Arc<Resource>| {
+                let value = hawser_proto::json::print_any(&r.any).unwrap();
+                (r.name.to_string(), value)
+            };
+            Value::Object(resources.iter().map(one).collect())
+        };
+        let whole = json!({"cds": section(&many), "eds": {}, "lds": section(&sections[2].1)});
+        let expected = serde_json::to_string_pretty(&whole).unwrap() + "\n";
+        assert!(String::from_utf8(out).unwrap() == expected);
+    }
 }

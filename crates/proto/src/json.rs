@@ -2,15 +2,15 @@
 
 use std::sync::LazyLock;
 
-use prost::{Message, Name};
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage, SerializeOptions,
-};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 
 use crate::google::protobuf::Any;
-use crate::istio::nds::NameTable;
-use crate::type_url;
+
+mod print;
+mod types;
+
+pub use print::Printed;
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let mut pool = DescriptorPool::global();
@@ -75,60 +75,12 @@ pub fn decode(name: &str, bytes: &[u8]) -> Result<DynamicMessage, JsonError> {
     })
 }
 
-/// A message as protobuf JSON with the proto's own field names.
-pub fn print<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
-    print_dynamic(&decode(&M::full_name(), &message.encode_to_vec())?)
-}
-
-/// A dynamic message as protobuf JSON with the proto's own field names.
-pub fn print_dynamic(message: &DynamicMessage) -> Result<Value, JsonError> {
-    let options = SerializeOptions::new()
-        .use_proto_field_name(true)
-        .stringify_64_bit_integers(true);
-    message
-        .serialize_with_options(serde_json::value::Serializer, &options)
-        .map(whole_numbers)
-        .map_err(|source| JsonError::Print {
-            name: message.descriptor().full_name().to_owned(),
-            source,
-        })
-}
-
-/// Doubles without a fraction print as other protobuf libraries print them: `20`, not `20.0`.
-fn whole_numbers(value: Value) -> Value {
-    match value {
-        Value::Number(n) => match n
-            .as_f64()
-            .filter(|f| n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15)
-        {
-            // Exact: below 2^53 and without a fraction.
-            Some(whole) => Value::from(whole as i64),
-            None => Value::Number(n),
-        },
-        Value::Array(list) => list.into_iter().map(whole_numbers).collect(),
-        Value::Object(map) => map
-            .into_iter()
-            .map(|(k, v)| (k, whole_numbers(v)))
-            .collect(),
-        other => other,
-    }
-}
-
 /// A packed resource as protobuf JSON, the name table included.
 pub fn print_any(any: &Any) -> Result<Value, JsonError> {
-    if any.type_url == type_url::NAME_TABLE {
-        let table =
-            NameTable::decode(any.value.as_slice()).map_err(|source| JsonError::Decode {
-                name: any.type_url.clone(),
-                source,
-            })?;
-        let hosts = table
-            .table
-            .into_iter()
-            .map(|(host, info)| (host, serde_json::json!({ "ips": info.ips })));
-        return Ok(serde_json::json!({ "table": hosts.collect::<serde_json::Map<_, _>>() }));
-    }
-    print_dynamic(&decode(&any.type_url, &any.value)?)
+    serde_json::to_value(Printed(any)).map_err(|source| JsonError::Print {
+        name: any.type_url.clone(),
+        source,
+    })
 }
 
 /// Reads protobuf JSON of a named type; unknown fields are errors.
@@ -155,20 +107,147 @@ pub fn parse_lenient(name: &str, json: &Value) -> Result<DynamicMessage, JsonErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
+    use serde_json::json;
+
     use crate::envoy::config::cluster::v3::Cluster;
 
+    /// JSON as `prost-reflect` reads it comes back as it was.
     #[test]
-    fn a_cluster_survives_the_round_trip_through_json() {
-        let json = serde_json::json!({
-            "name": "c", "type": "EDS", "connect_timeout": "10s",
-            "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": { "http2_protocol_options": { "max_concurrent_streams": 7 } } } } });
-        let bytes = parse("envoy.config.cluster.v3.Cluster", &json)
-            .unwrap()
-            .encode_to_vec();
-        let cluster = Cluster::decode(bytes.as_slice()).unwrap();
-        assert_eq!(print(&cluster).unwrap(), json);
+    fn what_was_read_is_printed_the_same() {
+        let any = |name: &str, fields: Value| {
+            let mut any = json!({ "@type": format!("type.googleapis.com/{name}") });
+            any.as_object_mut()
+                .unwrap()
+                .extend(fields.as_object().unwrap().clone());
+            json!({ "name": "n", "typed_config": any })
+        };
+        for (name, json) in [
+            (
+                "envoy.config.cluster.v3.Cluster",
+                json!({
+                    "name": "c", "type": "EDS", "connect_timeout": "10s",
+                    "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                        "explicit_http_config": { "http2_protocol_options": { "max_concurrent_streams": 7 } } } } }),
+            ),
+            ("envoy.config.cluster.v3.Cluster", json!({})),
+            (
+                "envoy.config.core.v3.Metadata",
+                json!({ "filter_metadata": { "b": {}, "a": {
+                    "list": [1, -0.5, "x", null, true, [], { "deep": {} }], "empty": "" } } }),
+            ),
+            ("envoy.type.v3.Percent", json!({ "value": 12.25 })),
+            ("envoy.type.v3.Percent", json!({ "value": 1e300 })),
+            ("envoy.type.v3.Percent", json!({ "value": "NaN" })),
+            ("envoy.type.v3.Percent", json!({ "value": "-Infinity" })),
+            (
+                "envoy.type.v3.Int64Range",
+                json!({ "start": "-9223372036854775808", "end": "7" }),
+            ),
+            ("envoy.type.v3.Int32Range", json!({ "start": -7 })),
+            (
+                "envoy.config.core.v3.DataSource",
+                json!({ "inline_bytes": "AAH/" }),
+            ),
+            (
+                "envoy.config.core.v3.DataSource",
+                json!({ "inline_string": "" }),
+            ),
+            (
+                "google.protobuf.FileDescriptorProto",
+                json!({ "public_dependency": [3, 0, 300], "dependency": ["", "a"] }),
+            ),
+            (
+                "envoy.config.core.v3.TypedExtensionConfig",
+                any("google.protobuf.Duration", json!({ "value": "0.250s" })),
+            ),
+            (
+                "envoy.config.core.v3.TypedExtensionConfig",
+                any("google.protobuf.Empty", json!({ "value": {} })),
+            ),
+            (
+                "envoy.config.core.v3.TypedExtensionConfig",
+                any("google.protobuf.UInt64Value", json!({ "value": "0" })),
+            ),
+            (
+                "envoy.config.core.v3.TypedExtensionConfig",
+                any(
+                    "google.protobuf.Timestamp",
+                    json!({ "value": "2026-01-31T12:00:00Z" }),
+                ),
+            ),
+            (
+                "envoy.config.core.v3.TypedExtensionConfig",
+                any("envoy.type.v3.Percent", json!({ "value": 5 })),
+            ),
+        ] {
+            let message = parse(name, &json).unwrap_or_else(|e| panic!("{json}: {e}"));
+            assert_eq!(
+                print_any(&packed(name, message.encode_to_vec())).unwrap(),
+                json
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_printed_are_errors() {
+        let cluster = "envoy.config.cluster.v3.Cluster";
+        for (name, bytes, expected) in [
+            (cluster, &b"\x0a\x05short"[..4], "malformed protobuf"),
+            (cluster, b"\x0a\x01\xff", "malformed protobuf"),
+            (cluster, b"\x08\x01", "malformed protobuf"),
+            (
+                "google.protobuf.Any",
+                b"\x0a\x07x/no.No",
+                "message 'no.No' not found",
+            ),
+            ("no.No", b"", "message 'no.No' not found"),
+        ] {
+            let error = print_any(&packed(name, bytes.to_vec()))
+                .unwrap_err()
+                .to_string();
+            assert!(error.ends_with(expected), "{name} {bytes:?}: {error}");
+        }
+        let mut deep = Vec::new();
+        for _ in 0..200 {
+            let mut list = Vec::new();
+            crate::wire::write_bytes(&mut list, 1, &deep);
+            deep.clear();
+            crate::wire::write_bytes(&mut deep, 6, &list);
+        }
+        let error = print_any(&packed("google.protobuf.Value", deep)).unwrap_err();
+        assert!(error.to_string().contains("nested deeper"), "{error}");
+    }
+
+    #[test]
+    fn of_values_of_one_field_the_last_counts_and_messages_add_up() {
+        let mut bytes = Cluster {
+            name: "a".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec();
+        let thresholds = |n| Cluster {
+            per_connection_buffer_limit_bytes: Some(crate::google::protobuf::UInt32Value {
+                value: n,
+            }),
+            name: format!("n{n}"),
+            ..Default::default()
+        };
+        for part in [thresholds(1), thresholds(2)] {
+            bytes.extend(part.encode_to_vec());
+        }
+        assert_eq!(
+            print_any(&packed("envoy.config.cluster.v3.Cluster", bytes)).unwrap(),
+            json!({ "name": "n2", "per_connection_buffer_limit_bytes": 2 })
+        );
+    }
+
+    fn packed(name: &str, value: Vec<u8>) -> Any {
+        Any {
+            type_url: format!("type.googleapis.com/{name}"),
+            value,
+        }
     }
 
     #[test]

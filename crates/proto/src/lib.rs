@@ -9,6 +9,7 @@ pub mod istio;
 pub mod json;
 pub mod merge;
 pub mod type_url;
+pub mod wire;
 
 pub use envoy_types::pb::{envoy, google, xds};
 pub use prost_reflect::{DescriptorPool, DynamicMessage};

@@ -106,10 +106,12 @@ fn merge_any(
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+    use prost_reflect::{DynamicMessage, ReflectMessage};
     use serde_json::{Value, json};
 
     use super::merge;
-    use crate::json::{parse, print_dynamic};
+    use crate::json::{parse, print_any};
 
     const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 
@@ -117,7 +119,15 @@ mod tests {
     fn check(name: &str, replace_lists: bool, into: Value, from: Value, expected: Value) {
         let mut out = parse(BOOTSTRAP, &into).unwrap();
         merge(&mut out, parse(BOOTSTRAP, &from).unwrap(), replace_lists, 0);
-        assert_eq!(print_dynamic(&out).unwrap(), expected, "{name}");
+        assert_eq!(printed(&out), expected, "{name}");
+    }
+
+    fn printed(message: &DynamicMessage) -> Value {
+        let any = crate::google::protobuf::Any {
+            type_url: message.descriptor().full_name().to_owned(),
+            value: message.encode_to_vec(),
+        };
+        print_any(&any).unwrap()
     }
 
     #[test]
@@ -180,7 +190,7 @@ mod tests {
             0,
         );
         assert_eq!(
-            print_dynamic(&out).unwrap(),
+            printed(&out),
             filter(json!({"stat_prefix": "p", "idle_timeout": "3s"}))
         );
     }

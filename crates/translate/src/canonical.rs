@@ -3,6 +3,7 @@
 
 use hawser_proto::DescriptorPool;
 use hawser_proto::json::pool;
+use hawser_proto::wire::{self, Wire};
 use prost::{Message, Name};
 use prost_reflect::{Kind, MessageDescriptor};
 
@@ -30,18 +31,17 @@ fn rewrite(descriptor: &MessageDescriptor, bytes: &[u8], depth: usize) -> Option
         return rewrite_any(bytes, depth);
     }
     let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
     // Entries of the map that is being read: its field number, and the encoded entries.
     let mut open: Option<(u32, Vec<Vec<u8>>)> = None;
-    while !rest.is_empty() {
-        let field = read_field(&mut rest)?;
+    for field in wire::fields(bytes) {
+        let field = field.ok()?;
         let known = descriptor.get_field(field.number);
         if open.as_ref().is_some_and(|(n, _)| *n != field.number)
             && let Some(map) = open.take()
         {
             close(&mut out, map);
         }
-        let (Some(known), Some(payload)) = (known, field.payload) else {
+        let (Some(known), Wire::Bytes(payload)) = (known, field.value) else {
             out.extend_from_slice(field.raw);
             continue;
         };
@@ -55,7 +55,7 @@ fn rewrite(descriptor: &MessageDescriptor, bytes: &[u8], depth: usize) -> Option
                 .1
                 .push(payload);
         } else {
-            write_field(&mut out, field.number, &payload);
+            wire::write_bytes(&mut out, field.number, &payload);
         }
     }
     if let Some(map) = open {
@@ -84,68 +84,8 @@ fn close(out: &mut Vec<u8>, (number, mut entries): (u32, Vec<Vec<u8>>)) {
     // The key comes first in an entry's encoding, so this is the order of keys (of equal length).
     entries.sort();
     for entry in entries {
-        write_field(out, number, &entry);
+        wire::write_bytes(out, number, &entry);
     }
-}
-
-struct Field<'a> {
-    number: u32,
-    /// Of length-delimited fields.
-    payload: Option<&'a [u8]>,
-    raw: &'a [u8],
-}
-
-fn read_field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
-    let start = *rest;
-    let tag = read_varint(rest)?;
-    let number = u32::try_from(tag >> 3).ok()?;
-    let mut payload = None;
-    match tag & 7 {
-        0 => {
-            read_varint(rest)?;
-        }
-        1 => *rest = rest.get(8..)?,
-        2 => {
-            let len = usize::try_from(read_varint(rest)?).ok()?;
-            payload = Some(rest.get(..len)?);
-            *rest = rest.get(len..)?;
-        }
-        5 => *rest = rest.get(4..)?,
-        _ => return None,
-    }
-    let raw = start.get(..start.len() - rest.len())?;
-    Some(Field {
-        number,
-        payload,
-        raw,
-    })
-}
-
-fn read_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, tail) = rest.split_first()?;
-        *rest = tail;
-        value |= u64::from(byte & 127) << shift;
-        if *byte < 128 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn write_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 128 {
-        out.push((value as u8 & 127) | 128);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn write_field(out: &mut Vec<u8>, number: u32, payload: &[u8]) {
-    write_varint(out, u64::from(number) << 3 | 2);
-    write_varint(out, payload.len() as u64);
-    out.extend_from_slice(payload);
 }
 
 #[cfg(test)]
