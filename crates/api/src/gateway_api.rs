@@ -49,12 +49,12 @@ message! {
         /// `Terminate` (if absent) or `Passthrough`.
         mode: Option<String>,
         certificate_refs: Vec<SecretObjectReference> [MaxItems(64)],
-        frontend_validation: Option<FrontendTlsValidation>,
         options: BTreeMap<String, String> [MaxProperties(16)],
     }
 
     pub struct FrontendTlsValidation {
         ca_certificate_refs as "caCertificateRefs": Vec<ParametersReference> [MaxItems(8)],
+        /// `AllowValidOnly` (if absent) or `AllowInsecureFallback`.
         mode: Option<String>,
     }
 
@@ -97,8 +97,23 @@ message! {
         namespaces: Option<RouteNamespaces>,
     }
 
-    pub struct GatewayTls (slim) {
+    pub struct GatewayTls {
         backend: Option<GatewayBackendTls>,
+        frontend: Option<FrontendTls>,
+    }
+
+    pub struct FrontendTls {
+        default: FrontendTlsConfig [Required],
+        per_port: Vec<FrontendTlsPort> [MaxItems(64), MapKeys(&["port"])],
+    }
+
+    pub struct FrontendTlsPort {
+        port: i32 [Required, Min(1), Max(65535)],
+        tls: FrontendTlsConfig [Required],
+    }
+
+    pub struct FrontendTlsConfig {
+        validation: Option<FrontendTlsValidation>,
     }
 
     pub struct GatewayBackendTls (slim) {
@@ -107,6 +122,35 @@ message! {
 
     pub struct GatewayStatus (slim) {
         addresses: Vec<GatewayAddress>,
+        conditions: Vec<Condition>,
+        listeners: Vec<ListenerStatus>,
+        attached_listener_sets: Option<i32>,
+    }
+
+    pub struct ListenerSetSpec {
+        parent_ref: ParentGatewayReference [Required],
+        listeners: Vec<ListenerEntry> [Required, MinItems(1), MaxItems(64), MapKeys(&["name"])],
+    }
+
+    pub struct ParentGatewayReference {
+        group: Option<String>,
+        kind: Option<String>,
+        namespace: Option<String>,
+        name: String [Required, MinLength(1), MaxLength(253)],
+    }
+
+    pub struct ListenerEntry {
+        name: String [Required, MinLength(1), MaxLength(253)],
+        hostname: Option<String> [MinLength(1), MaxLength(253)],
+        /// 80 or 443 by protocol, if absent.
+        port: Option<i32> [Min(0), Max(65535)],
+        /// HTTP, HTTPS, TLS, TCP or UDP.
+        protocol: String [Required, MinLength(1), MaxLength(255)],
+        tls: Option<ListenerTls>,
+        allowed_routes: Option<AllowedRoutes>,
+    }
+
+    pub struct ListenerSetStatus (slim) {
         conditions: Vec<Condition>,
         listeners: Vec<ListenerStatus>,
     }

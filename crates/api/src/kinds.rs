@@ -246,6 +246,8 @@ kinds! {
         "GatewayClass", "gatewayclasses", ["gc"], Cluster, ["gateway-api"];
     K8sGateway(gateway_api::GatewaySpec, gateway_api::GatewayStatus) = spec, GatewayApi, "gateway.networking.k8s.io", ["v1beta1", "v1"],
         "Gateway", "gateways", ["gtw"], Namespaced, ["gateway-api"];
+    ListenerSet(gateway_api::ListenerSetSpec, gateway_api::ListenerSetStatus) = spec, GatewayApi, "gateway.networking.k8s.io", ["v1"],
+        "ListenerSet", "listenersets", ["lset"], Namespaced, ["gateway-api"];
     HttpRoute(gateway_api::HttpRouteSpec, gateway_api::RouteStatus) = spec, GatewayApi, "gateway.networking.k8s.io", ["v1beta1", "v1"],
         "HTTPRoute", "httproutes", [], Namespaced, ["gateway-api"];
     GrpcRoute(gateway_api::GrpcRouteSpec, gateway_api::RouteStatus) = spec, GatewayApi, "gateway.networking.k8s.io", ["v1"],

@@ -24,6 +24,7 @@ pub(crate) const CONFIGURATION: &[Kind] = &[
     Kind::TrafficExtension,
     Kind::GatewayClass,
     Kind::K8sGateway,
+    Kind::ListenerSet,
     Kind::HttpRoute,
     Kind::GrpcRoute,
     Kind::TlsRoute,
@@ -32,6 +33,7 @@ pub(crate) const CONFIGURATION: &[Kind] = &[
     Kind::BackendTlsPolicy,
     Kind::Ingress,
     Kind::IngressClass,
+    Kind::ConfigMap,
 ];
 
 /// Kinds that say what runs where, followed in every cluster.
@@ -56,13 +58,18 @@ pub(crate) fn resource(kind: Kind) -> Resource {
     }
 }
 
-/// Which objects of a kind, and how much of them: of Secrets only the names, and not those of Helm and of service accounts.
+/// Which objects of a kind, and how much of them: of ConfigMaps and Secrets only the names, and not those of Helm and of
+/// service accounts.
 pub(crate) fn selection(kind: Kind) -> Selection {
     match kind {
         Kind::Secret => Selection {
             fields: Some(
                 "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token".to_owned(),
             ),
+            metadata_only: true,
+            ..Selection::all()
+        },
+        Kind::ConfigMap => Selection {
             metadata_only: true,
             ..Selection::all()
         },

@@ -18,6 +18,8 @@ use crate::wants::Wants;
 pub const LEASE: &str = "istio-gateway-status-leader";
 /// The controller that entries of routes' statuses name.
 const CONTROLLER: &str = "istio.io/gateway-controller";
+/// The controller that policies' statuses name for services (Istio's).
+const MESH_CONTROLLER: &str = "istio.io/mesh-controller";
 /// What was not written is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -113,8 +115,10 @@ fn merged(kind: Kind, live: &Value, ours: &Value) -> Value {
                     .as_array()
                     .is_none_or(|a| a.iter().all(|o| o["type"] != theirs["type"]))
             }),
-            "parents" => keep(&live[key], value, |theirs| {
-                theirs["controllerName"] != CONTROLLER
+            "parents" | "ancestors" => keep(&live[key], value, |theirs| {
+                [CONTROLLER, MESH_CONTROLLER]
+                    .iter()
+                    .all(|ours| theirs["controllerName"] != *ours)
             }),
             _ => value.clone(),
         };
@@ -185,6 +189,15 @@ mod tests {
                 json!({ "parents": [parent(CONTROLLER, "c")] }),
             ),
             json!({ "parents": [parent(CONTROLLER, "c"), parent("example.com/c", "a")] }),
+        );
+        check(
+            "a policy's ancestors likewise",
+            Kind::BackendTlsPolicy,
+            (
+                json!({ "ancestors": [parent("example.com/c", "a"), parent(MESH_CONTROLLER, "b")] }),
+                json!({ "ancestors": [parent(CONTROLLER, "c")] }),
+            ),
+            json!({ "ancestors": [parent(CONTROLLER, "c"), parent("example.com/c", "a")] }),
         );
         check(
             "addresses beside conditions",

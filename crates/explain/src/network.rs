@@ -62,7 +62,7 @@ pub(crate) fn walk(
                 None => Vec::new(),
             };
             steps.push("tcp proxy".to_owned());
-            return upstream::forward(config, &targets, call.destination, false);
+            return upstream::forward(config, &targets, call.destination, None);
         } else {
             steps.push(format!("filter {} passes", name_of(filter)));
         }

@@ -4,10 +4,12 @@ use hawser_proto::envoy::config::route::v3::redirect_action::{
     PathRewriteSpecifier, SchemeRewriteSpecifier,
 };
 use hawser_proto::envoy::config::route::v3::route::Action;
-use hawser_proto::envoy::config::route::v3::route_action::ClusterSpecifier;
+use hawser_proto::envoy::config::route::v3::route_action::{
+    ClusterNotFoundResponseCode, ClusterSpecifier,
+};
 use hawser_proto::envoy::config::route::v3::route_match::PathSpecifier;
 use hawser_proto::envoy::config::route::v3::{
-    RedirectAction, RouteConfiguration, RouteMatch, VirtualHost, virtual_host,
+    RedirectAction, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, virtual_host,
 };
 
 use crate::call::{Call, HttpCall};
@@ -85,7 +87,8 @@ pub(crate) fn walk(
                 }
                 _ => Vec::new(),
             };
-            upstream::forward(config, &targets, call.destination, !inbound)
+            let not_found = (!inbound).then(|| not_found(action));
+            upstream::forward(config, &targets, call.destination, not_found)
         }
         Some(Action::Redirect(redirect)) => {
             let status = [301, 302, 303, 307, 308]
@@ -104,6 +107,15 @@ pub(crate) fn walk(
             status: 404,
             why: "the route has no action".to_owned(),
         },
+    }
+}
+
+/// The status for a cluster that does not exist.
+fn not_found(action: &RouteAction) -> u32 {
+    match ClusterNotFoundResponseCode::try_from(action.cluster_not_found_response_code) {
+        Ok(ClusterNotFoundResponseCode::NotFound) => 404,
+        Ok(ClusterNotFoundResponseCode::InternalServerError) => 500,
+        _ => 503,
     }
 }
 

@@ -31,13 +31,15 @@ pub(crate) struct Target {
     pub weight: u32,
 }
 
-/// Forwards by weight. A cluster that does not exist, or has no healthy endpoint, is answered with 503 where there is HTTP.
+/// Forwards by weight. Where there is HTTP, a cluster that does not exist is answered with the status given, and one
+/// without healthy endpoint with 503.
 pub(crate) fn forward(
     config: &Config,
     targets: &[Target],
     destination: SocketAddr,
-    http: bool,
+    not_found: Option<u32>,
 ) -> Verdict {
+    let unavailable = not_found.map(|_| 503);
     let total: u64 = targets.iter().map(|t| u64::from(t.weight)).sum();
     let mut shares = Vec::new();
     for target in targets.iter().filter(|t| t.weight > 0) {
@@ -55,23 +57,22 @@ pub(crate) fn forward(
         });
     }
     match shares.as_slice() {
-        [] => refuse(http, "no cluster".to_owned()),
+        [] => refuse(unavailable, "no cluster".to_owned()),
         [one] if !config.clusters.contains_key(&one.cluster) => {
-            refuse(http, format!("cluster {} does not exist", one.cluster))
+            refuse(not_found, format!("cluster {} does not exist", one.cluster))
         }
         [one] if one.endpoints.is_empty() => refuse(
-            http,
+            unavailable,
             format!("cluster {} has no healthy endpoint", one.cluster),
         ),
         _ => Verdict::Forwarded(shares),
     }
 }
 
-fn refuse(http: bool, why: String) -> Verdict {
-    if http {
-        Verdict::Refused { status: 503, why }
-    } else {
-        Verdict::Closed { why }
+fn refuse(answer: Option<u32>, why: String) -> Verdict {
+    match answer {
+        Some(status) => Verdict::Refused { status, why },
+        None => Verdict::Closed { why },
     }
 }
 

@@ -56,6 +56,7 @@ pub fn lower(
             })
             .collect();
         routes.extend(converted.routes.iter().cloned());
+        routes.sort_by(|a, b| a.meta.cmp(&b.meta));
         keep(&mut next.routes, routes);
         note(Topic::Routes, found);
     }
@@ -66,6 +67,7 @@ pub fn lower(
             .filter_map(|o| destination_rules::destination_rule(o, cluster, mesh, &mut found))
             .collect();
         rules.extend(converted.rules.iter().cloned());
+        rules.sort_by(|a, b| a.meta.cmp(&b.meta));
         keep(&mut next.rules, rules);
         note(Topic::Rules, found);
     }

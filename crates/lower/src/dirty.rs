@@ -159,6 +159,7 @@ impl Dirty {
             Kind::Telemetry => Some(Topic::Telemetry),
             Kind::WasmPlugin | Kind::TrafficExtension | Kind::ProxyConfig => Some(Topic::Inert),
             Kind::GatewayClass
+            | Kind::ListenerSet
             | Kind::HttpRoute
             | Kind::GrpcRoute
             | Kind::TlsRoute
@@ -183,6 +184,16 @@ impl Dirty {
             Kind::K8sGateway => self.mark(&[Topic::Converted, Topic::NetworkGateways]),
             Kind::Service => {
                 self.mark(&[Topic::Services, Topic::NetworkGateways, Topic::Converted]);
+            }
+            // They hold roots; most of them change all the time, for other reasons.
+            Kind::ConfigMap => {
+                let data = |of: Option<&Resource>| match of {
+                    Some(Resource::ConfigMap(map)) => Some(map.spec.data.clone()),
+                    _ => None,
+                };
+                if cluster == meaning.config_cluster && data(old) != data(new) {
+                    self.mark(&[Topic::Converted]);
+                }
             }
             Kind::Secret => self.mark(&[Topic::Credentials, Topic::Converted]),
             Kind::EndpointSlice => {

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hawser_api::mesh::IngressControllerMode;
-use hawser_api::{Kind, Object, core};
+use hawser_api::message::Field;
+use hawser_api::{Kind, Object, ObjectRef, core};
 use hawser_model::gateway::{
     Gateway, NamespaceMatch, Server, ServerHost, ServerTls, ServerTlsMode,
 };
@@ -15,10 +16,10 @@ use hawser_model::route::{
 };
 use hawser_model::{Hostname, Labels, Meta, Problem, Protocol, Shared, Str, Visibility};
 
-use crate::config::Converted;
+use crate::config::{Converted, StatusUpdate};
 use crate::gateway_api::segment_prefix;
 use crate::names::{self, port, service_host};
-use crate::notes::{NOT_FOUND, Notes, SCHEMA, UNSUPPORTED};
+use crate::notes::{CONFLICT, NOT_FOUND, Notes, SCHEMA, UNSUPPORTED};
 use crate::world::{View, World};
 
 type Ingress = Object<core::IngressSpec, core::IngressStatus>;
@@ -55,8 +56,10 @@ pub fn convert(world: &World<'_>, out: &mut Converted, problems: &mut Vec<Proble
         .filter(|i| view.shows(&i.meta.namespace) && ours(i, view, world))
         .collect();
     ingresses.sort_by_key(|i| names::meta(&i.meta));
+    let reached = addresses(view, world);
     let mut by_host: BTreeMap<Hostname, Host> = BTreeMap::new();
     for ingress in ingresses {
+        out.statuses.extend(status(ingress, &reached));
         let mut notes = Notes::new(problems, view.id, Kind::Ingress, &ingress.meta);
         let gateway = gateway(ingress, world, &mut notes);
         let at = GatewayRef::Named {
@@ -64,6 +67,7 @@ pub fn convert(world: &World<'_>, out: &mut Converted, problems: &mut Vec<Proble
             name: gateway.meta.name.clone(),
         };
         out.gateways.push(gateway);
+        let mut told: BTreeSet<Hostname> = BTreeSet::new();
         if ingress.spec.default_backend.is_some() {
             notes.warn(
                 UNSUPPORTED,
@@ -74,6 +78,9 @@ pub fn convert(world: &World<'_>, out: &mut Converted, problems: &mut Vec<Proble
         }
         for (i, rule) in ingress.spec.rules.iter().enumerate() {
             let field = format!("spec.rules[{i}]");
+            let Some(http) = &rule.http else {
+                continue;
+            };
             let host = match rule.host.as_str() {
                 "" => Hostname::any(),
                 text => match Hostname::parse(text) {
@@ -89,22 +96,35 @@ pub fn convert(world: &World<'_>, out: &mut Converted, problems: &mut Vec<Proble
                     }
                 },
             };
+            if let Some(older) = by_host.get(&host).filter(|h| h.gateway != at)
+                && ingress
+                    .spec
+                    .tls
+                    .iter()
+                    .any(|tls| tls.hosts.contains(&rule.host))
+                && told.insert(host.clone())
+            {
+                notes.warn(
+                    CONFLICT,
+                    "spec.tls",
+                    format!(
+                        "TLS of {host} is what the older Ingress {} says",
+                        older.ingress
+                    ),
+                    "say there what certificate the host has",
+                );
+            }
+            // The oldest Ingress of a host gives it its gateway: port 80 is the same for all.
             let entry = by_host.entry(host).or_insert_with(|| Host {
-                meta: names::meta(&ingress.meta),
-                gateways: BTreeSet::new(),
+                ingress: ingress.meta.name.clone(),
+                namespace: ingress.meta.namespace.as_str().into(),
+                gateway: at.clone(),
                 routes: Vec::new(),
             });
-            entry.gateways.insert(at.clone());
-            let paths = rule
-                .http
-                .as_ref()
-                .map(|h| h.paths.as_slice())
-                .unwrap_or_default();
-            for (j, path) in paths.iter().enumerate() {
+            for (j, path) in http.paths.iter().enumerate() {
                 let field = format!("{field}.http.paths[{j}]");
-                entry
-                    .routes
-                    .extend(route(ingress, path, view, world, &field, &mut notes));
+                let found = route(ingress, path, view, world, &field, &mut notes);
+                entry.routes.extend(found);
             }
         }
     }
@@ -115,38 +135,87 @@ pub fn convert(world: &World<'_>, out: &mut Converted, problems: &mut Vec<Proble
     );
 }
 
+/// Where the ingress gateway can be reached: addresses of MeshConfig's `ingressService`.
+fn addresses(view: &View<'_>, world: &World<'_>) -> Vec<String> {
+    let namespace = &*world.mesh.root_namespace;
+    let services = &view.objects.services;
+    let Some(service) = services.get(namespace, &world.mesh.ingress_service) else {
+        return Vec::new();
+    };
+    if service.spec.type_ == "ExternalName" {
+        return vec![service.spec.external_name.clone()];
+    }
+    let balancers = service.status.load_balancer.ingress.iter();
+    let given = balancers.map(|i| if i.ip.is_empty() { &i.hostname } else { &i.ip });
+    given.chain(&service.spec.external_ips).cloned().collect()
+}
+
+/// An Ingress is where the gateway is.
+fn status(ingress: &Ingress, addresses: &[String]) -> Option<StatusUpdate> {
+    let of = |address: &String| {
+        let number = address.parse::<std::net::IpAddr>().is_ok();
+        let (ip, hostname) = match number {
+            true => (address.clone(), String::new()),
+            false => (String::new(), address.clone()),
+        };
+        core::LoadBalancerIngress {
+            ip,
+            hostname,
+            ..Default::default()
+        }
+    };
+    let mut all: Vec<core::LoadBalancerIngress> = addresses.iter().map(of).collect();
+    all.sort_by(|a, b| (&a.hostname, &a.ip).cmp(&(&b.hostname, &b.ip)));
+    let new = core::IngressStatus {
+        load_balancer: core::LoadBalancerStatus { ingress: all },
+    };
+    (ingress.status != new).then(|| StatusUpdate {
+        object: ObjectRef {
+            kind: Kind::Ingress,
+            namespace: ingress.meta.namespace.clone(),
+            name: ingress.meta.name.clone(),
+        },
+        status: new.write(),
+    })
+}
+
 /// What all Ingresses say of one host.
 struct Host {
-    meta: Meta,
-    gateways: BTreeSet<GatewayRef>,
-    routes: Vec<HttpRoute>,
+    /// Name and namespace of the oldest.
+    ingress: String,
+    namespace: Str,
+    gateway: GatewayRef,
+    routes: Vec<Path>,
+}
+
+/// A rule, and how long its path was as written.
+struct Path {
+    length: usize,
+    exact: bool,
+    route: HttpRoute,
 }
 
 impl Host {
     fn into_virtual_service(mut self, host: Hostname) -> VirtualService {
-        // Exact before prefix, longer before shorter (Kubernetes, "Multiple matches").
-        self.routes
-            .sort_by_key(|r| match r.matches.first().and_then(|m| m.path.as_ref()) {
-                Some(PathMatch::Exact(p)) => (Reverse(p.len()), 0),
-                Some(PathMatch::Prefix(p) | PathMatch::SegmentPrefix(p) | PathMatch::Regex(p)) => {
-                    (Reverse(p.len()), 1)
-                }
-                None => (Reverse(0), 2),
-            });
+        // Longer before shorter, exact before prefix (Kubernetes, "Multiple matches").
+        self.routes.sort_by_key(|p| (Reverse(p.length), !p.exact));
+        let routes = self.routes.into_iter();
         VirtualService {
             meta: Meta {
+                // As with Istio, older than everything that has an age.
+                created_s: 0,
                 name: format!(
                     "{}-{}-istio-autogenerated-k8s-ingress",
                     host.as_str().replace('.', "-"),
-                    self.meta.name
+                    self.ingress
                 )
                 .into(),
-                ..self.meta
+                namespace: self.namespace,
             },
             hosts: vec![host],
-            gateways: self.gateways,
+            gateways: BTreeSet::from([self.gateway]),
             visibility: Visibility::Public,
-            http: self.routes.into_iter().map(Shared::new).collect(),
+            http: routes.map(|p| Shared::new(p.route)).collect(),
             tls: Vec::new(),
             tcp: Vec::new(),
             semantics: RouteSemantics::Ingress,
@@ -188,9 +257,8 @@ fn gateway(ingress: &Ingress, world: &World<'_>, notes: &mut Notes<'_>) -> Gatew
             name: Str::default(),
             tls: Some(ServerTls {
                 mode: ServerTlsMode::Simple,
-                credential_names: vec![
-                    format!("kubernetes-gateway://{namespace}/{}", tls.secret_name).into(),
-                ],
+                // Of the gateway's own namespace: an Ingress does not get at the Secrets of others.
+                credential_names: vec![tls.secret_name.as_str().into()],
                 ..ServerTls::default()
             }),
         });
@@ -208,7 +276,7 @@ fn gateway(ingress: &Ingress, world: &World<'_>, notes: &mut Notes<'_>) -> Gatew
         meta: Meta {
             name: format!("{name}-istio-autogenerated-k8s-ingress-{namespace}").into(),
             namespace: world.mesh.root_namespace.clone(),
-            ..names::meta(&ingress.meta)
+            created_s: 0,
         },
         selector: [("istio", &*world.mesh.ingress_selector)]
             .into_iter()
@@ -226,7 +294,7 @@ fn route(
     world: &World<'_>,
     field: &str,
     notes: &mut Notes<'_>,
-) -> Option<HttpRoute> {
+) -> Option<Path> {
     let namespace = &ingress.meta.namespace;
     let Some(backend) = &path.backend.service else {
         notes.error(
@@ -258,16 +326,13 @@ fn route(
         );
         return None;
     };
-    let path_match = match path.path_type.as_str() {
-        "Exact" => Some(PathMatch::Exact(path.path.as_str().into())),
-        "Prefix" => Some(segment_prefix(&path.path)),
-        _ if path.path.is_empty() => None,
-        _ => Some(match path.path.strip_suffix(".*") {
-            Some(prefix) => PathMatch::Prefix(prefix.into()),
-            None => PathMatch::Exact(path.path.as_str().into()),
-        }),
+    let written = path.path.as_str();
+    let (path_match, length) = match path.path_type.as_str() {
+        "Exact" => (Some(PathMatch::Exact(written.into())), written.len()),
+        "Prefix" => (Some(segment_prefix(written)), written.len()),
+        _ => loose(written),
     };
-    Some(HttpRoute {
+    let route = HttpRoute {
         name: Str::default(),
         matches: path_match
             .map(|path| HttpMatch {
@@ -294,5 +359,26 @@ fn route(
         cors: None,
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
+    };
+    Some(Path {
+        length,
+        exact: matches!(
+            route.matches.first().and_then(|m| m.path.as_ref()),
+            Some(PathMatch::Exact(_))
+        ),
+        route,
     })
+}
+
+/// A path of no type or of this implementation's: Istio's old way of writing prefixes. Its length is that of what is
+/// compared.
+fn loose(path: &str) -> (Option<PathMatch>, usize) {
+    if matches!(path, "" | "*" | "/*" | ".*") {
+        return (None, 0);
+    }
+    let prefix = path.strip_suffix(".*").or_else(|| path.strip_suffix("/*"));
+    match prefix {
+        Some(prefix) => (Some(segment_prefix(prefix)), prefix.len()),
+        None => (Some(PathMatch::Exact(path.into())), path.len()),
+    }
 }

@@ -98,7 +98,11 @@ pub fn mesh(
         },
         tcp_keepalive: config.tcp_keepalive.as_ref().map(tcp_keepalive),
         ingress_class: or(&config.ingress_class, "istio"),
-        ingress_selector: or(&config.ingress_selector, "ingressgateway"),
+        ingress_selector: match config.ingress_service.as_str() {
+            // The service and its pods mostly have one name; that of the default installation is older than this.
+            "" | "istio-ingressgateway" => or(&config.ingress_selector, "ingressgateway"),
+            service => or(&config.ingress_selector, service),
+        },
         ingress_service: or(&config.ingress_service, "istio-ingressgateway"),
         default_mtls: MtlsMode::Permissive,
         networks: self::networks(networks, &mut notes),

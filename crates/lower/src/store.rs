@@ -117,6 +117,7 @@ objects! {
     proxy_configs: ProxyConfig(networking::ProxyConfig, status::IstioStatus);
     gateway_classes: GatewayClass(gw::GatewayClassSpec, gw::GatewayClassStatus);
     k8s_gateways: K8sGateway(gw::GatewaySpec, gw::GatewayStatus);
+    listener_sets: ListenerSet(gw::ListenerSetSpec, gw::ListenerSetStatus);
     http_routes: HttpRoute(gw::HttpRouteSpec, gw::RouteStatus);
     grpc_routes: GrpcRoute(gw::GrpcRouteSpec, gw::RouteStatus);
     tls_routes: TlsRoute(gw::TlsRouteSpec, gw::RouteStatus);
@@ -128,6 +129,7 @@ objects! {
     services: Service(core::ServiceSpec, core::ServiceStatus);
     pods: Pod(core::PodSpec, core::PodStatus);
     secrets: Secret(core::Secret, ());
+    config_maps: ConfigMap(core::ConfigMap, ());
     endpoint_slices: EndpointSlice(core::EndpointSlice, ());
     ingresses: Ingress(core::IngressSpec, core::IngressStatus);
     ingress_classes: IngressClass(core::IngressClassSpec, ());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::labels::Labels;
 use crate::meta::Meta;
-use crate::name::{Hostname, Str};
+use crate::name::{Hostname, ServiceKey, Str};
 use crate::service::Protocol;
 
 /// A Gateway, Istio's or one made from the Gateway API or an Ingress.
@@ -16,8 +16,8 @@ pub struct Gateway {
     pub selector: Labels,
     /// True if only routers of the gateway's own namespace count.
     pub same_namespace: bool,
-    /// Hosts (`ns.svc…`) of the services whose ports it stands behind, for Gateways of the Gateway API; empty otherwise.
-    pub services: Vec<Hostname>,
+    /// The services whose ports it stands behind, for Gateways of the Gateway API; empty otherwise.
+    pub services: Vec<ServiceKey>,
     /// Its servers.
     pub servers: Vec<Server>,
 }

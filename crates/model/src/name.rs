@@ -77,6 +77,11 @@ impl Hostname {
         Self("*".into())
     }
 
+    /// A name that nothing can have (RFC 2606).
+    pub fn unknown() -> Self {
+        Self("unknown.invalid".into())
+    }
+
     /// The text, lower case.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -182,6 +182,22 @@ pub struct Destination {
     pub port: Option<u16>,
 }
 
+impl Destination {
+    /// The destination of a reference that leads to nothing. Requests to it fail.
+    pub fn unknown() -> Self {
+        Self {
+            host: Hostname::unknown(),
+            subset: Str::default(),
+            port: None,
+        }
+    }
+
+    /// True if it is [`Destination::unknown`].
+    pub fn is_unknown(&self) -> bool {
+        self.host == Hostname::unknown()
+    }
+}
+
 /// Changes to path and authority.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Rewrite {

@@ -94,17 +94,21 @@ impl References {
         for gateway in snapshot.gateways.iter() {
             for tls in gateway.servers.iter().filter_map(|s| s.tls.as_ref()) {
                 let names = tls.credential_names.iter().map(|n| full(n));
-                // Only Gateways of the Gateway API name services, and lowering has left out what is not granted.
-                if !gateway.services.is_empty() {
-                    out.granted
-                        .extend(names.clone().map(|n| (gateway.meta.namespace.clone(), n)));
+                let roots = Some(&tls.ca_credential_name)
+                    .filter(|n| !n.is_empty())
+                    .map(|n| full(n));
+                // Gateways of the Gateway API ask for roots by the name that ends like that.
+                let roots = roots.map(|n| match n.strip_suffix(ROOTS) {
+                    Some(base) if !gateway.services.is_empty() => base.into(),
+                    _ => n,
+                });
+                // Only they name services, and lowering has left out what is not granted.
+                for to in gateway.services.iter().map(|s| &s.namespace) {
+                    let all = names.clone().chain(roots.clone());
+                    out.granted.extend(all.map(|n| (to.clone(), n)));
                 }
                 out.named.extend(names);
-                out.roots.extend(
-                    Some(&tls.ca_credential_name)
-                        .filter(|n| !n.is_empty())
-                        .map(|n| full(n)),
-                );
+                out.roots.extend(roots);
             }
         }
         for rule in snapshot.rules.iter() {

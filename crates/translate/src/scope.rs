@@ -268,7 +268,11 @@ pub(crate) fn routes_of(
         .filter(|r| r.gateways.contains(gateway) && r.visibility.allows(namespace))
         .cloned()
         .collect();
-    out.sort_by_key(|r| eyes(&r.visibility, &r.meta.namespace, namespace));
+    out.sort_by_key(|r| {
+        // A namespace's own routes of the Gateway API come before others' for all ("consumer" routes, GEP-1426).
+        let own = r.semantics == RouteSemantics::GatewayApi && &*r.meta.namespace == namespace;
+        (eyes(&r.visibility, &r.meta.namespace, namespace), !own)
+    });
     out
 }
 

@@ -1,6 +1,7 @@
 //! The cases: a configuration, and calls with what becomes of them.
 
 mod authorization;
+mod gateway_api;
 mod gateways;
 mod hardening;
 mod inbound;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         authorization::CASES,
         tokens::CASES,
         gateways::CASES,
+        gateway_api::CASES,
         hardening::CASES,
     ];
     let all: Vec<Case> = parts.into_iter().flatten().map(|c| Case { ..*c }).collect();

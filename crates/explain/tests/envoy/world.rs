@@ -304,11 +304,13 @@ pub fn served(side: Side, resources: &Resources, authority: &Authority) -> Resul
     add("ROOTCA", roots(authority));
     // The system's roots, which the agent serves.
     add("file-root:system", roots(authority));
-    add(
-        "kubernetes://shop",
-        certificate(&authority.server(&["shop.example", "*.shop.example"])?),
-    );
-    add("kubernetes://shop-cacert", roots(authority));
+    // One Secret, as Gateways of Istio and of the Gateway API ask for it.
+    for scheme in ["kubernetes://", "kubernetes-gateway://istio-system/"] {
+        let names = ["shop.example", "*.shop.example"];
+        let pair = authority.server(&names)?;
+        add(&format!("{scheme}shop"), certificate(&pair));
+        add(&format!("{scheme}shop-cacert"), roots(authority));
+    }
     Ok(out)
 }
 

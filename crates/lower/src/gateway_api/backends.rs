@@ -1,24 +1,43 @@
 //! Backends of routes, and who may refer to what in another namespace.
 
 use hawser_api::{Kind, gateway_api as api};
-use hawser_model::ServiceKey;
 use hawser_model::route::Destination;
+use hawser_model::service::Registry;
+use hawser_model::{Hostname, ServiceKey};
 
 use super::Context;
 use crate::names::{port, service_host};
 
-/// Why a part of a route cannot be carried out.
+/// Why a part of a route cannot be carried out, as its status says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// `Accepted` or `ResolvedRefs`.
-    pub condition: &'static str,
     pub reason: &'static str,
     pub message: String,
 }
 
-/// Finds the services behind backend references.
+impl Fault {
+    pub(super) fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { reason, message }
+    }
+}
+
+/// What a fault of a backend costs.
+pub(super) enum Missing {
+    /// Its share of the requests, which go to a destination that does not exist (yet).
+    Share(Fault, Destination),
+    /// The whole route.
+    Route(Fault),
+}
+
+/// Finds the services behind the backend references of one route, for one kind of parent.
 pub(super) struct Backends<'a> {
     pub context: &'a Context<'a>,
+    pub kind: Kind,
+    /// Namespace of the route.
+    pub namespace: &'a str,
+    /// For sidecars: ReferenceGrants are not asked for.
+    pub mesh: bool,
 }
 
 /// A reference to a backend, of whichever kind of rule.
@@ -55,103 +74,92 @@ impl<'a> From<&'a api::HttpBackendRef> for Reference<'a> {
 }
 
 impl Backends<'_> {
-    /// The destination of a reference. Where there is none, `Err` tells why and, for a service that does not exist (yet),
-    /// still names where requests go: they fail until it does.
-    pub(super) fn destination(
-        &self,
-        route: (Kind, &str),
-        reference: &Reference<'_>,
-    ) -> Result<Destination, (Fault, Option<Destination>)> {
-        let (kind, own) = route;
-        let fault = |reason, message| Fault {
-            condition: "ResolvedRefs",
-            reason,
-            message,
-        };
+    /// The destination of a reference (Istio's `buildDestination`).
+    pub(super) fn destination(&self, reference: &Reference<'_>) -> Result<Destination, Missing> {
+        let own = self.namespace;
         let namespace = reference.namespace.unwrap_or(own);
-        let world = self.context.world;
-        let host = match (
-            reference.group.unwrap_or_default(),
-            reference.kind.unwrap_or("Service"),
-        ) {
-            ("" | "core", "Service") => {
-                service_host(reference.name, namespace, &world.mesh.dns_domain)
+        let group = match reference.group.unwrap_or_default() {
+            "core" => "",
+            group => group,
+        };
+        let kind = reference.kind.unwrap_or("Service");
+        let from = ("gateway.networking.k8s.io", self.kind.info().name, own);
+        let to = (group, kind, namespace, reference.name);
+        if !self.mesh && !granted(self.context, from, to) {
+            let message = format!(
+                "no ReferenceGrant of namespace {namespace} lets a {} of {own} use the {kind} {}",
+                self.kind.info().name,
+                reference.name
+            );
+            let fault = Fault::new("RefNotPermitted", message);
+            return Err(Missing::Share(fault, Destination::unknown()));
+        }
+        let (host, known) = match (group, kind) {
+            ("", "Service") | ("multicluster.x-k8s.io", "ServiceImport") => {
+                self.service(reference.name, namespace)?
             }
-            ("networking.istio.io", "Hostname") => {
-                hawser_model::Hostname::parse(reference.name).ok()
-            }
-            (group, other) => {
-                return Err((
-                    fault(
-                        "InvalidKind",
-                        format!("a {other} of group {group:?} cannot be a backend; use a Service"),
-                    ),
-                    None,
-                ));
+            ("networking.istio.io", "Hostname") => self.hostname(reference)?,
+            _ => {
+                let message =
+                    format!("a {kind} of group {group:?} cannot be a backend; use a Service");
+                let fault = Fault::new("InvalidKind", message);
+                return Err(Missing::Share(fault, Destination::unknown()));
             }
         };
-        let granted = granted(
-            self.context,
-            ("gateway.networking.k8s.io", kind.info().name, own),
-            ("", "Service", namespace, reference.name),
-        );
-        if !granted {
-            return Err((
-                fault(
-                    "RefNotPermitted",
-                    format!(
-                        "no ReferenceGrant of namespace {namespace} lets a {} of {own} use the Service {}",
-                        kind.info().name,
-                        reference.name
-                    ),
-                ),
-                None,
-            ));
-        }
-        let Some(host) = host else {
-            return Err((
-                fault(
-                    "BackendNotFound",
-                    format!("{:?} is not a name", reference.name),
-                ),
-                None,
-            ));
+        let Some(port) = reference.port.and_then(port) else {
+            let message = format!("the reference to {} needs a port", reference.name);
+            return Err(Missing::Route(Fault::new("InvalidDestination", message)));
         };
         let destination = Destination {
-            host: host.clone(),
+            host,
             subset: Default::default(),
-            port: reference.port.and_then(port),
+            port: Some(port),
+        };
+        if known {
+            return Ok(destination);
+        }
+        let fault = Fault::new(
+            "BackendNotFound",
+            format!("there is no service {}", destination.host),
+        );
+        Err(Missing::Share(fault, destination))
+    }
+
+    fn service(&self, name: &str, namespace: &str) -> Result<(Hostname, bool), Missing> {
+        let host = (!name.contains('.'))
+            .then(|| service_host(name, namespace, &self.context.world.mesh.dns_domain))
+            .flatten();
+        let Some(host) = host else {
+            let message = format!("{name:?} is not the name of a Service");
+            return Err(Missing::Route(Fault::new("InvalidDestination", message)));
         };
         let key = ServiceKey {
             host,
             namespace: namespace.into(),
         };
-        let by_host = || {
-            self.context
-                .catalogue
-                .keys()
-                .any(|k| k.host == destination.host)
-        };
-        let external = reference.kind == Some("Hostname");
-        if !(self.context.catalogue.contains_key(&key) || (external && by_host())) {
-            return Err((
-                fault(
-                    "BackendNotFound",
-                    format!("there is no Service {namespace}/{}", reference.name),
-                ),
-                Some(destination),
+        let known = self
+            .context
+            .catalogue
+            .get(&key)
+            .is_some_and(|d| d.service.registry == Registry::Kubernetes);
+        Ok((key.host, known))
+    }
+
+    fn hostname(&self, reference: &Reference<'_>) -> Result<(Hostname, bool), Missing> {
+        let refuse = |message: String| Missing::Route(Fault::new("InvalidDestination", message));
+        if reference.namespace.is_some() {
+            return Err(refuse(
+                "a backend of kind Hostname has no namespace".to_owned(),
             ));
         }
-        if destination.port.is_none() {
-            return Err((
-                fault(
-                    "UnsupportedValue",
-                    format!("the reference to {} needs a port", reference.name),
-                ),
-                None,
-            ));
-        }
-        Ok(destination)
+        let host = Hostname::parse(reference.name)
+            .map_err(|e| refuse(format!("{:?} is not a host: {e}", reference.name)))?;
+        let known = self
+            .context
+            .catalogue
+            .iter()
+            .any(|(key, d)| key.host == host && d.service.visibility.allows(self.namespace));
+        Ok((host, known))
     }
 }
 
@@ -164,6 +172,7 @@ pub(super) fn granted(
     if from.2 == to.2 {
         return true;
     }
+    let core = |group| if group == "core" { "" } else { group };
     context.view.objects.reference_grants.of(to.2).any(|grant| {
         grant
             .spec
@@ -171,7 +180,7 @@ pub(super) fn granted(
             .iter()
             .any(|f| (f.group.as_str(), f.kind.as_str(), f.namespace.as_str()) == from)
             && grant.spec.to.iter().any(|t| {
-                (t.group.as_str(), t.kind.as_str()) == (to.0, to.1)
+                (core(t.group.as_str()), t.kind.as_str()) == (to.0, to.1)
                     && t.name.as_deref().is_none_or(|n| n == to.3)
             })
     })

@@ -1,103 +1,90 @@
 //! GRPCRoutes: as HTTPRoutes, by the path that a method has.
 
-use hawser_api::{Kind, Object, gateway_api as api};
+use hawser_api::{Object, gateway_api as api};
 use hawser_model::route::{HttpMatch, HttpRoute, PathMatch};
 
 use super::backends::{Backends, Fault};
-use super::http::{Rule, lowered, rank, unsupported, value_matches};
+use super::http::{Lowered, Rank, Rule, action, name, segment_prefix, unsupported, value_matches};
 
 /// All matches of all rules of a GRPCRoute.
 pub(super) fn rules(
     object: &Object<api::GrpcRouteSpec, api::RouteStatus>,
     backends: &Backends<'_>,
-    faults: &mut Vec<Fault>,
-) -> Vec<Rule> {
-    let mut out = Vec::new();
-    for (i, rule) in object.spec.rules.iter().enumerate() {
-        let route = HttpRoute {
-            name: format!("{}.{}.{i}", object.meta.namespace, object.meta.name).into(),
-            ..lowered(
-                Kind::GrpcRoute,
-                &object.meta,
-                &rule.filters,
-                &rule.backend_refs,
-                backends,
-                faults,
-            )
-        };
-        if rule.session_persistence.is_some() {
-            faults.push(unsupported("sessionPersistence"));
-        }
-        let default = [api::GrpcRouteMatch::default()];
-        let matches: &[api::GrpcRouteMatch] = if rule.matches.is_empty() {
-            &default
-        } else {
-            &rule.matches
-        };
-        for (j, m) in matches.iter().enumerate() {
-            let (Some(path), Some(headers)) = (
-                path(m.method.as_ref(), faults),
-                value_matches(&m.headers, true, faults),
-            ) else {
-                continue;
+) -> Lowered<Rule> {
+    let mut soft = Vec::new();
+    let all = object.spec.rules.iter().enumerate();
+    let lowered: Result<Vec<Vec<Rule>>, Fault> = all
+        .map(|(i, rule)| one(object, i, rule, backends, &mut soft))
+        .collect();
+    Lowered::of(lowered.map(|rules| rules.concat()), soft)
+}
+
+fn one(
+    object: &Object<api::GrpcRouteSpec, api::RouteStatus>,
+    i: usize,
+    rule: &api::GrpcRouteRule,
+    backends: &Backends<'_>,
+    soft: &mut Vec<Fault>,
+) -> Result<Vec<Rule>, Fault> {
+    if rule.session_persistence.is_some() {
+        return Err(unsupported("sessionPersistence"));
+    }
+    let route = HttpRoute {
+        name: name(rule.name.as_deref(), &object.meta, i),
+        ..action(&rule.filters, &rule.backend_refs, backends, soft)?
+    };
+    if rule.matches.is_empty() {
+        let rank = Rank::new(None, &object.meta, (i, 0));
+        return Ok(vec![Rule { route, rank }]);
+    }
+    let matches = rule.matches.iter().enumerate();
+    matches
+        .map(|(j, written)| {
+            let (path, length) = match &written.method {
+                Some(method) => path(method).map(|(path, length)| (Some(path), length))?,
+                None => (None, 0),
             };
             let m = HttpMatch {
-                path: Some(path),
-                headers,
+                path,
+                headers: value_matches(&written.headers, true)?,
                 ..HttpMatch::default()
             };
-            out.push(Rule {
-                rank: rank(&m, &object.meta, i, j),
+            Ok(Rule {
+                rank: Rank::new(Some((&m, length)), &object.meta, (i, j)),
                 route: HttpRoute {
                     matches: vec![m],
                     ..route.clone()
                 },
-            });
-        }
-    }
-    out
+            })
+        })
+        .collect()
 }
 
-/// The path of a service and method: `/SERVICE/METHOD`.
-fn path(method: Option<&api::GrpcMethodMatch>, faults: &mut Vec<Fault>) -> Option<PathMatch> {
-    let Some(m) = method else {
-        return Some(PathMatch::Prefix("/".into()));
-    };
+/// The path of a service and method, `/SERVICE/METHOD`, and its length in order of precedence.
+fn path(m: &api::GrpcMethodMatch) -> Result<(PathMatch, usize), Fault> {
     let said = |t: &Option<String>| t.clone().filter(|t| !t.is_empty());
-    let (service, name) = (said(&m.service), said(&m.method));
-    match m.type_.as_deref() {
-        None | Some("Exact") => Some(match (service, name) {
-            (None, None) => PathMatch::Prefix("/".into()),
-            (Some(service), None) => PathMatch::Prefix(format!("/{service}/").into()),
-            (None, Some(name)) => PathMatch::Regex(format!("/[^/]+/{}", literal(&name)).into()),
-            (Some(service), Some(name)) => PathMatch::Exact(format!("/{service}/{name}").into()),
-        }),
-        Some("RegularExpression") => Some(match (service, name) {
-            (None, None) => PathMatch::Prefix("/".into()),
-            (service, name) => PathMatch::Regex(
-                format!(
-                    "/{}/{}",
-                    service.as_deref().unwrap_or("[^/]+"),
-                    name.as_deref().unwrap_or(".+")
-                )
-                .into(),
-            ),
-        }),
-        Some(other) => {
-            faults.push(unsupported(&format!("method match of type {other:?}")));
-            None
+    let (service, method) = (said(&m.service), said(&m.method));
+    let regex = |text: String| (PathMatch::Regex(text.as_str().into()), text.len());
+    let expression = match m.type_.as_deref() {
+        None | Some("Exact") => false,
+        Some("RegularExpression") => true,
+        Some(other) => return Err(unsupported(&format!("a method match of type {other:?}"))),
+    };
+    Ok(match (service, method, expression) {
+        (None, None, _) => {
+            let message = "a method match names neither service nor method";
+            return Err(Fault::new("InvalidConfiguration", message));
         }
-    }
-}
-
-/// A regular expression that matches this text alone.
-fn literal(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if !c.is_alphanumeric() && c != '_' {
-            out.push('\\');
+        (Some(service), Some(method), false) => {
+            let path = format!("/{service}/{method}");
+            (PathMatch::Exact(path.as_str().into()), path.len())
         }
-        out.push(c);
-    }
-    out
+        (Some(service), None, false) => {
+            let path = format!("/{service}/");
+            (segment_prefix(&path), path.len())
+        }
+        (Some(service), None, true) => regex(format!("/{service}/.+")),
+        (Some(service), Some(method), true) => regex(format!("/{service}/{method}")),
+        (None, Some(method), _) => regex(format!("/[^/]+/{method}")),
+    })
 }

@@ -1,22 +1,20 @@
-//! HTTPRoutes, and the merging of rules of many routes into one VirtualService for each host of a listener.
+//! Rules of HTTPRoutes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hawser_api::{Kind, Object, gateway_api as api};
+use hawser_api::{Object, gateway_api as api};
+use hawser_model::Str;
 use hawser_model::matching::StringMatch;
-use hawser_model::route::{
-    GatewayRef, HttpAction, HttpMatch, HttpRoute, PathMatch, Retries, RouteSemantics,
-    VirtualService, Weighted,
-};
-use hawser_model::{Hostname, Meta, Shared, Str, Visibility};
+use hawser_model::route::{HttpAction, HttpMatch, HttpRoute, PathMatch, Retries, Weighted};
 
-use super::attach::{Parent, Target};
-use super::backends::{Backends, Fault, Reference};
+use super::age;
+use super::backends::{Backends, Fault, Missing, Reference};
 use super::filters::{self, Filtered};
-use super::listeners::Listener;
-use super::{Route, age};
+
+/// When a rule says that requests are to be tried again, and nothing else: what is safe, as Istio has it.
+const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled";
 
 /// One match of a rule, and where it belongs among all matches of its host.
 #[derive(Clone)]
@@ -25,117 +23,157 @@ pub(super) struct Rule {
     pub rank: Rank,
 }
 
-/// Order of evaluation: path (exact, prefix, expression; longer first), method, number of headers, of query parameters;
-/// then the older route, its namespace and name, and the place in it (Gateway API, `HTTPRouteRule.matches`; that a prefix
-/// stands before an expression is Istio's choice).
-pub(super) type Rank = (
-    (
-        Reverse<u8>,
-        Reverse<usize>,
-        Reverse<bool>,
-        Reverse<usize>,
-        Reverse<usize>,
-    ),
-    (i64, String, String),
-    usize,
-    usize,
-);
-
-/// Rules of a route and what is wrong with it.
-pub(super) struct Lowered {
-    pub rules: Vec<Rule>,
-    pub faults: Vec<Fault>,
+/// Order of evaluation: path (exact, prefix, expression, none; longer first), method, number of headers, of query
+/// parameters; then the older route, its namespace and name, and the place in it (Gateway API,
+/// `HTTPRouteRule.matches`; that a prefix stands before an expression is Istio's choice). Rules without match come last.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    matches: Option<Reverse<Specificity>>,
+    /// Age, namespace and name of the route.
+    pub route: (i64, String, String),
+    place: (usize, usize),
 }
 
-/// The rank of a match.
-pub(super) fn rank(m: &HttpMatch, meta: &hawser_api::Meta, rule: usize, place: usize) -> Rank {
-    let (kind, length) = match &m.path {
-        Some(PathMatch::Exact(p)) => (3, p.len()),
-        Some(PathMatch::Prefix(p) | PathMatch::SegmentPrefix(p)) => (2, p.len()),
-        Some(PathMatch::Regex(p)) => (1, p.len()),
-        None => (2, 1),
-    };
-    (
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Specificity {
+    kind: u8,
+    length: usize,
+    method: bool,
+    headers: usize,
+    query: usize,
+}
+
+impl Rank {
+    /// The rank of a match whose path was written with that length.
+    pub(super) fn new(
+        m: Option<(&HttpMatch, usize)>,
+        meta: &hawser_api::Meta,
+        place: (usize, usize),
+    ) -> Self {
+        let matches = m.map(|(m, length)| {
+            Reverse(Specificity {
+                kind: match &m.path {
+                    Some(PathMatch::Exact(_)) => 3,
+                    Some(PathMatch::Prefix(_) | PathMatch::SegmentPrefix(_)) => 2,
+                    Some(PathMatch::Regex(_)) => 1,
+                    None => 0,
+                },
+                length,
+                method: m.method.is_some(),
+                headers: m.headers.len(),
+                query: m.query.len(),
+            })
+        });
+        Self {
+            matches,
+            route: age(meta),
+            place,
+        }
+    }
+
+    /// For sorting: what has no match comes last.
+    pub(super) fn key(&self) -> impl Ord + '_ {
         (
-            Reverse(kind),
-            Reverse(length),
-            Reverse(m.method.is_some()),
-            Reverse(m.headers.len()),
-            Reverse(m.query.len()),
-        ),
-        age(meta),
-        rule,
-        place,
-    )
+            self.matches.is_none(),
+            &self.matches,
+            &self.route,
+            self.place,
+        )
+    }
+}
+
+/// What is left of a route's rules, and what is wrong with them. A fault that costs the whole route leaves no rules.
+pub(super) struct Lowered<T> {
+    pub rules: Vec<T>,
+    pub fault: Option<Fault>,
+}
+
+impl<T> Lowered<T> {
+    /// From rules of which each may cost the whole; of several lesser faults the last is told, as by Istio.
+    pub(super) fn of(lowered: Result<Vec<T>, Fault>, mut soft: Vec<Fault>) -> Self {
+        match lowered {
+            Ok(rules) => Self {
+                rules,
+                fault: soft.pop(),
+            },
+            Err(fault) => Self {
+                rules: Vec::new(),
+                fault: Some(fault),
+            },
+        }
+    }
 }
 
 /// All matches of all rules of an HTTPRoute.
 pub(super) fn rules(
     object: &Object<api::HttpRouteSpec, api::RouteStatus>,
     backends: &Backends<'_>,
-    faults: &mut Vec<Fault>,
-) -> Vec<Rule> {
-    let mut out = Vec::new();
-    for (i, rule) in object.spec.rules.iter().enumerate() {
-        let route = HttpRoute {
-            name: format!("{}.{}.{i}", object.meta.namespace, object.meta.name).into(),
-            timeout: rule
-                .timeouts
-                .as_ref()
-                .and_then(|t| duration(t.request.as_deref(), faults)),
-            retries: retries(rule, faults),
-            ..lowered(
-                Kind::HttpRoute,
-                &object.meta,
-                &rule.filters,
-                &rule.backend_refs,
-                backends,
-                faults,
-            )
-        };
-        if rule.session_persistence.is_some() {
-            faults.push(unsupported("sessionPersistence"));
-        }
-        let default = [api::HttpRouteMatch::default()];
-        let matches: &[api::HttpRouteMatch] = if rule.matches.is_empty() {
-            &default
-        } else {
-            &rule.matches
-        };
-        for (j, m) in matches.iter().enumerate() {
-            let Some(m) = http_match(m, faults) else {
-                continue;
-            };
-            out.push(Rule {
-                rank: rank(&m, &object.meta, i, j),
+) -> Lowered<Rule> {
+    let mut soft = Vec::new();
+    let all = object.spec.rules.iter().enumerate();
+    let lowered: Result<Vec<Vec<Rule>>, Fault> = all
+        .map(|(i, rule)| one(object, i, rule, backends, &mut soft))
+        .collect();
+    Lowered::of(lowered.map(|rules| rules.concat()), soft)
+}
+
+fn one(
+    object: &Object<api::HttpRouteSpec, api::RouteStatus>,
+    i: usize,
+    rule: &api::HttpRouteRule,
+    backends: &Backends<'_>,
+    soft: &mut Vec<Fault>,
+) -> Result<Vec<Rule>, Fault> {
+    if rule.session_persistence.is_some() {
+        return Err(unsupported("sessionPersistence"));
+    }
+    let action = action(&rule.filters, &rule.backend_refs, backends, soft)?;
+    let (timeout, retries) = times(rule);
+    let route = HttpRoute {
+        name: name(rule.name.as_deref(), &object.meta, i),
+        timeout,
+        retries,
+        ..action
+    };
+    if rule.matches.is_empty() {
+        let rank = Rank::new(None, &object.meta, (i, 0));
+        return Ok(vec![Rule { route, rank }]);
+    }
+    let matches = rule.matches.iter().enumerate();
+    matches
+        .map(|(j, written)| {
+            let (m, length) = http_match(written)?;
+            Ok(Rule {
+                rank: Rank::new(Some((&m, length)), &object.meta, (i, j)),
                 route: HttpRoute {
                     matches: vec![m],
                     ..route.clone()
                 },
-            });
-        }
-    }
-    out
+            })
+        })
+        .collect()
 }
 
-/// A fault about a field that has no effect.
-pub(super) fn unsupported(field: &str) -> Fault {
-    Fault {
-        condition: "Accepted",
-        reason: "UnsupportedValue",
-        message: format!("{field} is not supported"),
+/// The name of a rule: its own, else one that its place gives it.
+pub(super) fn name(own: Option<&str>, meta: &hawser_api::Meta, place: usize) -> Str {
+    match own {
+        Some(name) => name.into(),
+        None => format!("{}.{}.{place}", meta.namespace, meta.name).into(),
     }
+}
+
+/// A fault about something that is not supported.
+pub(super) fn unsupported(what: &str) -> Fault {
+    Fault::new("InvalidConfiguration", format!("{what} is not supported"))
 }
 
 /// What a rule does, whatever it matches.
-pub(super) fn lowered(
-    kind: Kind,
-    meta: &hawser_api::Meta,
+pub(super) fn action(
     written: &[api::HttpRouteFilter],
     refs: &[api::HttpBackendRef],
     backends: &Backends<'_>,
-    faults: &mut Vec<Fault>,
-) -> HttpRoute {
+    soft: &mut Vec<Fault>,
+) -> Result<HttpRoute, Fault> {
     let Filtered {
         redirect,
         rewrite,
@@ -143,15 +181,15 @@ pub(super) fn lowered(
         cors,
         request_headers,
         response_headers,
-    } = filters::filters(kind, meta, written, backends, faults);
-    let action = match redirect {
-        Some(redirect) => HttpAction::Redirect(redirect),
-        None => HttpAction::Route(weighted(kind, meta, refs, backends, faults)),
-    };
-    HttpRoute {
+    } = filters::of_rule(written, backends, soft)?;
+    let to = weighted(refs, backends, soft)?;
+    Ok(HttpRoute {
         name: Str::default(),
         matches: Vec::new(),
-        action,
+        action: match redirect {
+            Some(redirect) => HttpAction::Redirect(redirect),
+            None => HttpAction::Route(to),
+        },
         rewrite,
         timeout: None,
         retries: None,
@@ -160,82 +198,73 @@ pub(super) fn lowered(
         cors,
         request_headers,
         response_headers,
-    }
-}
-
-/// Backends by weight. Where none can be had, there are none: such requests get 500. A share that cannot be had fails
-/// alone.
-fn weighted(
-    kind: Kind,
-    meta: &hawser_api::Meta,
-    refs: &[api::HttpBackendRef],
-    backends: &Backends<'_>,
-    faults: &mut Vec<Fault>,
-) -> Vec<Weighted> {
-    let mut out = Vec::new();
-    let mut good = 0;
-    for reference in refs {
-        let weight = u32::try_from(reference.weight.unwrap_or(1)).unwrap_or(0);
-        let found = backends.destination((kind, &meta.namespace), &Reference::from(reference));
-        let destination = match found {
-            Ok(destination) => {
-                good += 1;
-                Some(destination)
-            }
-            Err((fault, instead)) => {
-                faults.push(fault);
-                instead.or_else(nowhere)
-            }
-        };
-        if weight == 0 {
-            continue;
-        }
-        let own = filters::filters(kind, meta, &reference.filters, backends, faults);
-        out.extend(destination.map(|destination| Weighted {
-            destination,
-            weight,
-            request_headers: own.request_headers,
-            response_headers: own.response_headers,
-        }));
-    }
-    if good == 0 { Vec::new() } else { out }
-}
-
-/// A destination that no service has: requests to it fail.
-fn nowhere() -> Option<hawser_model::route::Destination> {
-    Some(hawser_model::route::Destination {
-        host: Hostname::parse("refused.invalid").ok()?,
-        subset: Str::default(),
-        port: None,
     })
 }
 
-fn http_match(m: &api::HttpRouteMatch, faults: &mut Vec<Fault>) -> Option<HttpMatch> {
-    let value = m
-        .path
-        .as_ref()
-        .and_then(|p| p.value.as_deref())
-        .unwrap_or("/");
-    let path = match m.path.as_ref().and_then(|p| p.type_.as_deref()) {
-        Some("Exact") => PathMatch::Exact(value.into()),
-        Some("RegularExpression") => PathMatch::Regex(value.into()),
-        None | Some("PathPrefix") => segment_prefix(value),
-        Some(other) => {
-            faults.push(unsupported(&format!("path match of type {other:?}")));
-            return None;
+/// Backends by weight, without those of weight 0. Where none is left, requests get 500; a share that cannot be had fails
+/// alone.
+fn weighted(
+    refs: &[api::HttpBackendRef],
+    backends: &Backends<'_>,
+    soft: &mut Vec<Fault>,
+) -> Result<Vec<Weighted>, Fault> {
+    let mut out = Vec::new();
+    for reference in refs {
+        let weight = weight(reference.weight);
+        if weight == 0 {
+            continue;
         }
+        let destination = match backends.destination(&Reference::from(reference)) {
+            Ok(destination) => destination,
+            Err(Missing::Share(fault, instead)) => {
+                soft.push(fault);
+                instead
+            }
+            Err(Missing::Route(fault)) => return Err(fault),
+        };
+        let (request_headers, response_headers) = filters::of_backend(&reference.filters)?;
+        out.push(Weighted {
+            destination,
+            weight,
+            request_headers,
+            response_headers,
+        });
+    }
+    Ok(out)
+}
+
+/// A weight as it was written; 1 where nobody said.
+pub(super) fn weight(written: Option<i32>) -> u32 {
+    u32::try_from(written.unwrap_or(1)).unwrap_or(0)
+}
+
+/// A match, and how long its path was as written.
+fn http_match(m: &api::HttpRouteMatch) -> Result<(HttpMatch, usize), Fault> {
+    let written = m.path.as_ref();
+    let value = written.and_then(|p| p.value.as_deref()).unwrap_or("/");
+    let (path, length) = match written.and_then(|p| p.type_.as_deref()) {
+        Some("Exact") => (PathMatch::Exact(value.into()), value.len()),
+        Some("RegularExpression") => (PathMatch::Regex(value.into()), value.len()),
+        None | Some("PathPrefix") => {
+            let length = match value {
+                "/" => 1,
+                path => path.strip_suffix('/').unwrap_or(path).len(),
+            };
+            (segment_prefix(value), length)
+        }
+        Some(other) => return Err(unsupported(&format!("a path match of type {other:?}"))),
     };
-    let mut out = HttpMatch {
+    let m = HttpMatch {
         path: Some(path),
         method: m
             .method
             .as_deref()
             .map(|method| StringMatch::Exact(method.into())),
+        headers: value_matches(&m.headers, true)?,
+        query: value_matches(&m.query_params, false)?,
         ..HttpMatch::default()
     };
-    out.headers = value_matches(&m.headers, true, faults)?;
-    out.query = value_matches(&m.query_params, false, faults)?;
-    Some(out)
+    Ok((m, length))
 }
 
 /// A prefix by whole segments; `/` is a plain one.
@@ -250,17 +279,13 @@ pub(crate) fn segment_prefix(path: &str) -> PathMatch {
 pub(super) fn value_matches(
     written: &[api::HttpValueMatch],
     headers: bool,
-    faults: &mut Vec<Fault>,
-) -> Option<Vec<(Str, StringMatch)>> {
+) -> Result<Vec<(Str, StringMatch)>, Fault> {
     let mut out: BTreeMap<Str, StringMatch> = BTreeMap::new();
     for m in written {
         let value = match m.type_.as_deref() {
             None | Some("Exact") => StringMatch::Exact(m.value.as_str().into()),
             Some("RegularExpression") => StringMatch::Regex(m.value.as_str().into()),
-            Some(other) => {
-                faults.push(unsupported(&format!("match of type {other:?}")));
-                return None;
-            }
+            Some(other) => return Err(unsupported(&format!("a match of type {other:?}"))),
         };
         let name: Str = if headers {
             m.name.to_ascii_lowercase().into()
@@ -269,157 +294,33 @@ pub(super) fn value_matches(
         };
         out.entry(name).or_insert(value);
     }
-    Some(out.into_iter().collect())
+    Ok(out.into_iter().collect())
 }
 
-/// A duration of the Gateway API (GEP-2257, a part of Go's syntax).
-fn duration(text: Option<&str>, faults: &mut Vec<Fault>) -> Option<Duration> {
-    let text = text?;
-    match hawser_api::Duration::parse(text) {
-        Ok(duration) => Some(duration.to_std()),
-        Err(why) => {
-            faults.push(unsupported(&format!("timeout {text:?} ({why})")));
-            None
-        }
-    }
+/// A duration of the Gateway API (GEP-2257, a part of Go's syntax); zero is none, and so is what the schema refuses.
+fn duration(text: Option<&String>) -> Option<Duration> {
+    hawser_api::Duration::parse(text?)
+        .ok()
+        .map(hawser_api::Duration::to_std)
+        .filter(|d| !d.is_zero())
 }
 
-fn retries(rule: &api::HttpRouteRule, faults: &mut Vec<Fault>) -> Option<Retries> {
-    let per_try = rule
-        .timeouts
-        .as_ref()
-        .and_then(|t| duration(t.backend_request.as_deref(), faults));
-    if rule.retry.is_none() && per_try.is_none() {
-        return None;
-    }
-    let written = rule.retry.clone().unwrap_or_default();
-    let codes: Vec<String> = written.codes.iter().map(i32::to_string).collect();
-    Some(Retries {
-        attempts: match (&rule.retry, written.attempts) {
-            (None, _) => 0,
-            (Some(_), Some(n)) => u32::try_from(n).unwrap_or(0),
-            (Some(_), None) => 1,
-        },
-        per_try_timeout: per_try,
-        retry_on: if codes.is_empty() {
-            Str::default()
-        } else {
-            format!("connect-failure,refused-stream,{}", codes.join(",")).into()
-        },
+/// Timeout and retries of a rule. A timeout of the backend's request is that of each try, where there are several.
+fn times(rule: &api::HttpRouteRule) -> (Option<Duration>, Option<Retries>) {
+    let timeouts = rule.timeouts.clone().unwrap_or_default();
+    let request = duration(timeouts.request.as_ref());
+    let backend = duration(timeouts.backend_request.as_ref());
+    let Some(retry) = &rule.retry else {
+        return (backend.or(request), None);
+    };
+    let codes = retry.codes.iter().map(|c| format!(",{c}"));
+    let retries = Retries {
+        attempts: retry.attempts.map_or(2, |n| u32::try_from(n).unwrap_or(0)),
+        per_try_timeout: backend,
+        retry_on: format!("{RETRY_ON}{}", codes.collect::<String>()).into(),
         remote_localities: None,
         ignore_previous_hosts: None,
-        backoff: duration(written.backoff.as_deref(), faults),
-    })
-}
-
-/// Where a VirtualService belongs: its gateway (or the mesh), its host, and for the mesh who sees it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    gateway: GatewayRef,
-    /// False for the rules that a namespace makes for its own calls: they come first.
-    for_all: bool,
-    namespace: Str,
-    host: Hostname,
-    /// For the mesh: only callers of this namespace.
-    only: Option<Str>,
-}
-
-/// Rules by place.
-#[derive(Default)]
-pub(super) struct Rules {
-    by_place: BTreeMap<Place, Vec<Rule>>,
-}
-
-impl Rules {
-    /// Puts the rules of a route wherever it attached.
-    pub(super) fn add(
-        &mut self,
-        route: &Route<'_>,
-        parents: &[Parent],
-        lowered: &Lowered,
-        listeners: &[Listener<'_>],
-    ) {
-        for parent in parents {
-            match &parent.target {
-                Target::Listeners(found) => {
-                    for (index, hosts) in found {
-                        let Some(listener) = listeners.get(*index).filter(|l| l.works()) else {
-                            continue;
-                        };
-                        for host in hosts {
-                            let place = Place {
-                                gateway: gateway_ref(listener),
-                                for_all: true,
-                                namespace: listener.gateway.meta.namespace.as_str().into(),
-                                host: host.clone(),
-                                only: None,
-                            };
-                            self.by_place
-                                .entry(place)
-                                .or_default()
-                                .extend(lowered.rules.iter().cloned());
-                        }
-                    }
-                }
-                Target::Service(key, port) => {
-                    // A route of the service's own namespace is for all callers, another for its own namespace's.
-                    let foreign = *key.namespace != *route.meta.namespace;
-                    let place = Place {
-                        gateway: GatewayRef::Mesh,
-                        for_all: !foreign,
-                        namespace: route.meta.namespace.as_str().into(),
-                        host: key.host.clone(),
-                        only: foreign.then(|| route.meta.namespace.as_str().into()),
-                    };
-                    let rules = lowered.rules.iter().cloned().map(|mut rule| {
-                        for m in &mut rule.route.matches {
-                            m.port = *port;
-                        }
-                        rule
-                    });
-                    self.by_place.entry(place).or_default().extend(rules);
-                }
-                Target::Refused(..) | Target::NotOurs => {}
-            }
-        }
-    }
-
-    /// One VirtualService for each place, its rules in order of evaluation.
-    pub(super) fn into_virtual_services(self) -> Vec<VirtualService> {
-        self.by_place
-            .into_iter()
-            .map(|(place, mut rules)| {
-                rules.sort_by(|a, b| a.rank.cmp(&b.rank));
-                let created_s = rules.iter().map(|r| r.rank.1.0).min().unwrap_or(0);
-                let of = match &place.gateway {
-                    GatewayRef::Mesh => "mesh".to_owned(),
-                    GatewayRef::Named { name, .. } => name.to_string(),
-                };
-                VirtualService {
-                    meta: Meta {
-                        created_s,
-                        name: format!("{of}~{}", place.host).into(),
-                        namespace: place.namespace,
-                    },
-                    hosts: vec![place.host],
-                    gateways: BTreeSet::from([place.gateway]),
-                    visibility: place.only.map_or(Visibility::Public, |ns| {
-                        Visibility::Namespaces(BTreeSet::from([ns]))
-                    }),
-                    http: rules.into_iter().map(|r| Shared::new(r.route)).collect(),
-                    tls: Vec::new(),
-                    tcp: Vec::new(),
-                    semantics: RouteSemantics::GatewayApi,
-                }
-            })
-            .collect()
-    }
-}
-
-/// The Gateway that a listener becomes.
-pub(super) fn gateway_ref(listener: &Listener<'_>) -> GatewayRef {
-    GatewayRef::Named {
-        namespace: listener.gateway.meta.namespace.as_str().into(),
-        name: listener.name.clone(),
-    }
+        backoff: duration(retry.backoff.as_ref()),
+    };
+    (request, Some(retries))
 }

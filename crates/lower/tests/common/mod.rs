@@ -417,3 +417,68 @@ pub fn servers(snapshot: &Snapshot) -> String {
     }
     out
 }
+
+/// One line for each status to be written, and one for each of its parts: conditions, addresses, counts.
+pub fn statuses(lowerer: &mut Lowerer) -> String {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let conditions = |value: &serde_json::Value| {
+        let list = value["conditions"].as_array().cloned().unwrap_or_default();
+        let one = |c: &serde_json::Value| {
+            let reason = match text(&c["reason"]) {
+                reason if reason == text(&c["type"]) => String::new(),
+                reason => format!(":{reason}"),
+            };
+            let sign = if c["status"] == "True" { "+" } else { "-" };
+            format!(" {sign}{}{reason}", text(&c["type"]))
+        };
+        list.iter().map(one).collect::<String>()
+    };
+    lowerer.snapshot();
+    let mut out = String::new();
+    for update in lowerer.statuses() {
+        let status = &update.status;
+        let _ = write!(out, "{}{}", update.object, conditions(status));
+        for address in status["addresses"].as_array().into_iter().flatten() {
+            let _ = write!(
+                out,
+                " {}={}",
+                text(&address["type"]),
+                text(&address["value"])
+            );
+        }
+        for address in status["loadBalancer"]["ingress"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let _ = write!(
+                out,
+                " {}{}",
+                text(&address["ip"]),
+                text(&address["hostname"])
+            );
+        }
+        out.push('\n');
+        for part in status["listeners"].as_array().into_iter().flatten() {
+            let kinds = part["supportedKinds"].as_array().into_iter().flatten();
+            let kinds: Vec<String> = kinds.map(|k| text(&k["kind"])).collect();
+            let attached = part["attachedRoutes"].as_i64().unwrap_or(0);
+            let (name, kinds) = (text(&part["name"]), kinds.join(","));
+            let _ = writeln!(out, "{name} {kinds} x{attached}{}", conditions(part));
+        }
+        for (list, of, controller) in [
+            ("parents", "parentRef", false),
+            ("ancestors", "ancestorRef", true),
+        ] {
+            for part in status[list].as_array().into_iter().flatten() {
+                let (name, section) = (text(&part[of]["name"]), text(&part[of]["sectionName"]));
+                let _ = write!(out, "{} {name}/{section}", text(&part[of]["kind"]));
+                if controller {
+                    let _ = write!(out, " {}", text(&part["controllerName"]));
+                }
+                let _ = writeln!(out, "{}", conditions(part));
+            }
+        }
+    }
+    out
+}

@@ -52,7 +52,7 @@ pub(crate) fn listens_on(
     let of_port = served.iter().filter(|(_, p, _)| p.number == server.port);
     if !gateway.services.is_empty() {
         return of_port
-            .filter(|(s, ..)| gateway.services.contains(&s.host))
+            .filter(|(s, ..)| gateway.services.contains(&s.key()))
             .map(|(.., target)| *target)
             .collect();
     }

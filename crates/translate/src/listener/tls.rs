@@ -15,6 +15,9 @@ use crate::cluster::tls::{
 };
 use crate::wire;
 
+/// Istio's name for the mesh's own certificate, among credentials.
+const BUILTIN: &str = "builtin://";
+
 /// Ciphers for TLS 1.2 (Istio's defaults).
 const CIPHERS: &[&str] = &[
     "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -142,6 +145,9 @@ fn server(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::DownstreamTlsCo
         common.alpn_protocols = wire::strings(["h2", "http/1.1"]);
     }
     let sds = |name: &str| {
+        if name == BUILTIN {
+            return (name.to_owned(), secret(OWN_CERTIFICATE));
+        }
         let full = if name.contains("://") {
             name.to_owned()
         } else {

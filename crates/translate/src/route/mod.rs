@@ -57,6 +57,9 @@ pub(crate) struct Destinations {
     pub rules: BTreeMap<Hostname, Shared<DestinationRule>>,
 }
 
+/// The cluster of a backend that is not one (Istio's name); it never exists.
+const UNKNOWN: &str = "UnknownService";
+
 /// What routes are made with.
 pub(crate) struct Context<'a> {
     pub caller: &'a Caller,
@@ -86,6 +89,9 @@ impl Context<'_> {
 
     /// The cluster of a destination; an `ExternalName` leads to what it stands for.
     pub(crate) fn cluster(&self, destination: &Destination) -> String {
+        if destination.is_unknown() {
+            return UNKNOWN.to_owned();
+        }
         let port = self.port_of(destination);
         let host = self
             .to

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hawser_model::gateway::{Gateway, NamespaceMatch, Server, ServerTlsMode};
 use hawser_model::problem::{ObjectName, Problem, Severity};
 use hawser_model::route::{GatewayRef, VirtualService};
-use hawser_model::{Hostname, Meta, Protocol, Shared, Str};
+use hawser_model::{Hostname, Meta, Protocol, ServiceKey, Shared, Str};
 
 use crate::authz;
 use crate::listener::MESH_ALPN;
@@ -25,10 +25,10 @@ impl Translator {
     /// Gateways whose selector fits a router, in order of age.
     fn own_gateways(&self, session: &Session<'_>) -> Vec<Shared<Gateway>> {
         let labels = session.labels.clone();
-        let serves: BTreeSet<Hostname> = session
+        let serves: BTreeSet<&ServiceKey> = session
             .workload
             .iter()
-            .flat_map(|w| w.serves.iter().map(|(key, ..)| key.host.clone()))
+            .flat_map(|w| w.serves.iter().map(|(key, ..)| key))
             .collect();
         self.snapshot
             .gateways
