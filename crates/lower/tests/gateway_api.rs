@@ -206,7 +206,7 @@ fn what_a_rule_does() {
         (
             "a mirror, and one that leads nowhere",
             format!("filters: [{{type: RequestMirror, requestMirror: {{backendRef: {{name: web, port: 80}}, fraction: {{numerator: 1, denominator: 200}}}}}}, {{type: RequestMirror, requestMirror: {{backendRef: {{name: none, port: 80}}}}}}], {to}"),
-            "http b.r.0[] => web.b.svc.cluster.local:80*1 mirror web.b.svc.cluster.local 5000",
+            "http b.r.0[] => web.b.svc.cluster.local:80*1 mirror web.b.svc.cluster.local Exact(Fraction(5000))",
         ),
         ("an unknown filter: nothing of the route", format!("filters: [{{type: ExtensionRef, extensionRef: {{group: x, kind: k, name: z}}}}], {to}"), ""),
         ("a filter that backends cannot have", "backendRefs: [{name: web, port: 80, filters: [{type: URLRewrite, urlRewrite: {hostname: x}}]}]".to_owned(), ""),
