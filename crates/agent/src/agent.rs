@@ -17,6 +17,7 @@ use tonic::transport::Server;
 
 use crate::admin::Admin;
 use crate::bootstrap::bootstrap;
+use crate::bootstrap_patch;
 use crate::certificate::{SecretsReceiver, keep_fresh};
 use crate::config::Config;
 use crate::control::ControlPlane;
@@ -105,8 +106,8 @@ pub async fn run_with(config: Config, stop: CancellationToken) -> Result<(), Age
         services.clone(),
     ));
     let relay = Relay {
-        control,
-        secrets,
+        control: control.clone(),
+        secrets: secrets.clone(),
         names,
         counters,
     };
@@ -116,7 +117,12 @@ pub async fn run_with(config: Config, stop: CancellationToken) -> Result<(), Age
         Server::builder().add_service(xds),
         services.clone(),
     ));
-    write_private(&config.bootstrap(), &format!("{:#}\n", bootstrap(&config)))?;
+    let bootstrap = tokio::select! {
+        patched = bootstrap_patch::patched(bootstrap(&config), &control, &secrets) => patched,
+        // Stopped while waiting: nothing is started any more.
+        () = stop.cancelled() => bootstrap(&config),
+    };
+    write_private(&config.bootstrap(), &format!("{bootstrap:#}\n"))?;
 
     let outcome = tokio::select! {
         outcome = envoy::supervise(launch, &config, epoch, stop.clone()) => outcome.map_err(AgentError::from),

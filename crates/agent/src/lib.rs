@@ -8,6 +8,7 @@ mod admin;
 mod agent;
 mod args;
 pub mod bootstrap;
+mod bootstrap_patch;
 mod certificate;
 mod chance;
 mod config;

@@ -119,7 +119,7 @@ fn cluster(name: &str, port: u16, transport: Option<Value>) -> Value {
 
 /// A mesh in one Envoy: plain TCP at `outbound` goes by mutual TLS to `inbound`, and from there to an echo.
 fn resources(outbound: u16, inbound: u16, application: u16, delta: bool) -> support::Resources {
-    use hawser_proto::type_url::{CLUSTER, LISTENER};
+    use hawser_proto::type_url::{BOOTSTRAP, CLUSTER, LISTENER};
     vec![
         resource(CLUSTER, cluster("application", application, None)),
         resource(
@@ -141,6 +141,10 @@ fn resources(outbound: u16, inbound: u16, application: u16, delta: bool) -> supp
         ),
         resource(LISTENER, listener("outbound", outbound, "mesh", None)),
         names(&[("reviews.default.global", "240.0.0.3")]),
+        resource(
+            BOOTSTRAP,
+            json!({"static_resources": {"clusters": [cluster("of-the-bootstrap", application, None)]}}),
+        ),
     ]
 }
 
@@ -281,6 +285,11 @@ async fn a_proxy_lives(delta: bool) {
         Some("240.0.0.3")
     );
     assert_eq!(address_of(ports.dns, "nowhere.example.").await, None);
+    let (_, clusters) = http(ports.admin, "/clusters").await.unwrap();
+    assert!(
+        clusters.contains("of-the-bootstrap::"),
+        "what the control plane merges into the bootstrap: {clusters}"
+    );
 
     for (file, mode) in [("SDS", 0o600), ("XDS", 0o600), ("envoy-rev.json", 0o600)] {
         let found = std::fs::metadata(agent.config.proxy_dir.join(file))

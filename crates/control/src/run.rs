@@ -235,7 +235,10 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     ));
     tokio::spawn(webhook::serve(
         webhooks,
-        webhook::router(injection),
+        webhook::router(webhook::Injector {
+            settings: injection,
+            published: published.subscribe(),
+        }),
         certificates.webhook.clone(),
         drain.clone(),
     ));
@@ -335,6 +338,7 @@ fn injection(args: &ControlPlaneArgs, mesh: &Mesh) -> Settings {
         init_image: format!("{}/init:{}", args.hub, args.tag),
         proxy_image: format!("{}/proxyv2:{}", args.hub, args.tag),
         proxy_config,
+        root_namespace: mesh.config.root_namespace().to_owned(),
         ..Settings::default()
     }
 }

@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use hawser_ca::Authority;
+use hawser_inject::proxy_config::ProxyConfig;
 use hawser_inject::settings::{Settings, settings_for_path};
 use hawser_kube::{Client, Error, Event, Resource, Selection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -41,24 +42,57 @@ const VALIDATING: Resource = Resource::cluster_wide(
 /// A connection that takes longer for its handshake or its requests is cut.
 const CONNECTION: Duration = Duration::from_secs(60);
 
+/// What the injector goes by.
+#[derive(Clone)]
+pub struct Injector {
+    /// What the control plane was told.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// What the cluster says of its proxies.
+    pub published: watch::Receiver<Option<Published>>,
+}
+
+impl Injector {
+    fn settings(&self, path: &str) -> Settings {
+        let mut settings = settings_for_path(&self.settings.borrow(), path);
+        if let Some(published) = &*self.published.borrow() {
+            let configs = published.snapshot.proxy_configs.iter();
+            settings.proxy_configs = configs.map(|c| proxy_config(c)).collect();
+        }
+        settings
+    }
+}
+
+fn proxy_config(config: &hawser_model::proxy_config::ProxyConfig) -> ProxyConfig {
+    ProxyConfig {
+        namespace: config.meta.namespace.to_string(),
+        labels: config
+            .labels
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        concurrency: config.concurrency,
+        environment: config
+            .environment
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        image_type: config.image_type.to_string(),
+    }
+}
+
 /// The paths `/inject…` and `/validate…`.
-pub fn router(settings: watch::Receiver<Arc<Settings>>) -> Router {
+pub fn router(injector: Injector) -> Router {
     let limit = DefaultBodyLimit::max(hawser_inject::review::REVIEW_LIMIT);
     Router::new()
         .route("/inject", post(inject))
         .route("/inject/{*rest}", post(inject))
         .route("/validate", post(validate))
         .layer(limit)
-        .with_state(settings)
+        .with_state(injector)
 }
 
-async fn inject(
-    State(settings): State<watch::Receiver<Arc<Settings>>>,
-    uri: Uri,
-    body: Bytes,
-) -> impl IntoResponse {
-    let settings = Arc::clone(&settings.borrow());
-    let settings = settings_for_path(&settings, uri.path());
+async fn inject(State(injector): State<Injector>, uri: Uri, body: Bytes) -> impl IntoResponse {
+    let settings = injector.settings(uri.path());
     match hawser_inject::review::review_bytes(&body, &settings) {
         Ok(answer) => (
             StatusCode::OK,

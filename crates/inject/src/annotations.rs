@@ -69,6 +69,7 @@ const KNOWN: &[(&str, Shape)] = &[
     ("sidecar.istio.io/proxyCPU", Shape::Quantity),
     ("sidecar.istio.io/proxyCPULimit", Shape::Quantity),
     ("sidecar.istio.io/proxyImage", Shape::Text),
+    ("sidecar.istio.io/proxyImageType", Shape::Text),
     ("sidecar.istio.io/proxyMemory", Shape::Quantity),
     ("sidecar.istio.io/proxyMemoryLimit", Shape::Quantity),
     ("sidecar.istio.io/statsInclusionPrefixes", Shape::Text),

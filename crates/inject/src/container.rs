@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::annotations::Annotations;
 use crate::names::{self, PROXY, containers, label, text};
+use crate::proxy_config;
 use crate::settings::Settings;
 use crate::volumes;
 
@@ -93,13 +94,19 @@ pub fn proxy(
         Template::Sidecar => "sidecar",
         Template::Gateway => "router",
     };
+    let config = proxy_config::effective(pod, namespace, annotations, settings);
+    let kind = annotations.get("sidecar.istio.io/proxyImageType");
+    let image = match annotations.get("sidecar.istio.io/proxyImage") {
+        Some(image) => image.to_owned(),
+        None => proxy_config::image(&settings.proxy_image, &config, kind),
+    };
     let domain = format!("$(POD_NAMESPACE).svc.{}", settings.cluster_domain);
     let log_level = annotations.get_or("sidecar.istio.io/logLevel", "warning");
     let components = annotations.get_or("sidecar.istio.io/componentLogLevel", "misc:error");
     let agent_level = annotations.get_or("sidecar.istio.io/agentLogLevel", "default:info");
     let mut container = json!({
         "name": PROXY,
-        "image": annotations.get_or("sidecar.istio.io/proxyImage", &settings.proxy_image),
+        "image": image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": [
             "proxy", role, "--domain", domain,
@@ -108,7 +115,7 @@ pub fn proxy(
             format!("--log_output_level={agent_level}"),
         ],
         "ports": [{"containerPort": 15090, "protocol": "TCP", "name": "http-envoy-prom"}],
-        "env": environment(pod, namespace, template, annotations, settings),
+        "env": environment(pod, namespace, template, annotations, settings, config),
         "resources": resources(annotations),
         "securityContext": {
             "allowPrivilegeEscalation": false,
@@ -151,10 +158,9 @@ fn environment(
     template: Template,
     annotations: &Annotations,
     settings: &Settings,
+    mut proxy_config: Map<String, Value>,
 ) -> Vec<Value> {
     let workload = names::workload(pod);
-    let mut proxy_config = settings.proxy_config.clone();
-    proxy_config.extend(annotations.object("proxy.istio.io/config"));
     let discovery = annotations
         .get("sidecar.istio.io/discoveryAddress")
         .map(str::to_owned);

@@ -9,6 +9,7 @@ mod decide;
 mod names;
 mod overlay;
 mod patch;
+pub mod proxy_config;
 pub mod review;
 pub mod settings;
 mod volumes;

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::proxy_config::ProxyConfig;
+
 /// The mesh that pods are injected for. Every field ends up in what is added to a pod.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -31,6 +33,10 @@ pub struct Settings {
     pub dns_capture: bool,
     /// Mesh-wide defaults of the proxies (`meshConfig.defaultConfig`), as JSON.
     pub proxy_config: Map<String, Value>,
+    /// The namespace whose ProxyConfigs are for the whole mesh.
+    pub root_namespace: String,
+    /// The mesh's ProxyConfigs, the oldest first.
+    pub proxy_configs: Vec<ProxyConfig>,
 }
 
 impl Default for Settings {
@@ -52,6 +58,8 @@ impl Default for Settings {
             image_pull_policy: "IfNotPresent".to_owned(),
             dns_capture: true,
             proxy_config: Map::new(),
+            root_namespace: "istio-system".to_owned(),
+            proxy_configs: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Pods in, patches out; the patch is applied as the API server would.
 
 use base64::Engine;
+use hawser_inject::proxy_config::ProxyConfig;
 use hawser_inject::{
     Decision, Settings, decide, inject, inject_workload, review, review_bytes, settings_for_path,
 };
@@ -519,5 +520,109 @@ fn ahead_of_time() {
         json!({"kind": "Deployment", "spec": {"template": 5}}),
     ] {
         assert_eq!(inject_workload(&object, &Settings::default()), None);
+    }
+}
+
+/// What the proxy is started with: the pod's annotations, ProxyConfigs, then concurrency, an environment variable and the
+/// image's type.
+#[test]
+fn how_a_proxy_is_started() {
+    let config = |namespace: &str, label: &str, concurrency: Option<u32>, x: &str, image: &str| {
+        ProxyConfig {
+            namespace: namespace.into(),
+            labels: label
+                .split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect(),
+            concurrency,
+            environment: (!x.is_empty())
+                .then(|| ("X".to_owned(), x.to_owned()))
+                .into_iter()
+                .collect(),
+            image_type: image.into(),
+        }
+    };
+    let root = || config("istio-system", "", Some(1), "root", "distroless");
+    let own = || config("default", "", Some(2), "", "");
+    let selecting = || config("default", "app=reviews", None, "own", "debug");
+    let annotated =
+        json!({"proxy.istio.io/config": "concurrency: 5\nproxyMetadata: {X: annotation, Y: more}"});
+    let none = json!({});
+    for (name, annotations, configs, expected) in [
+        ("nothing", &none, vec![], ("", "", "")),
+        (
+            "the mesh",
+            &none,
+            vec![root()],
+            ("1", "root", "-distroless"),
+        ),
+        (
+            "the namespace",
+            &none,
+            vec![root(), own()],
+            ("2", "root", "-distroless"),
+        ),
+        (
+            "the workload",
+            &none,
+            vec![selecting(), root(), own()],
+            ("2", "own", "-debug"),
+        ),
+        (
+            "the pod",
+            &annotated,
+            vec![root(), own()],
+            ("5", "annotation", "-distroless"),
+        ),
+        (
+            "the workload over the pod",
+            &annotated,
+            vec![root(), own(), selecting()],
+            ("5", "own", "-debug"),
+        ),
+        (
+            "others",
+            &none,
+            vec![
+                config("other", "", Some(9), "other", "debug"),
+                config("default", "app=other", Some(9), "", ""),
+            ],
+            ("", "", ""),
+        ),
+        (
+            "the oldest",
+            &none,
+            vec![own(), config("default", "", Some(9), "", "")],
+            ("2", "", ""),
+        ),
+        (
+            "the usual image",
+            &none,
+            vec![root(), config("default", "", None, "", "default")],
+            ("1", "root", ""),
+        ),
+    ] {
+        let settings = Settings {
+            proxy_configs: configs,
+            ..Settings::default()
+        };
+        let pod = pod(json!({"labels": {"app": "reviews"}, "annotations": annotations}));
+        let after = applied(&pod, &settings);
+        let text = |name: &str| {
+            let value = env(&after, name).and_then(|v| v["value"].as_str());
+            value.unwrap_or_default().to_owned()
+        };
+        let started: Value = serde_json::from_str(&text("PROXY_CONFIG")).unwrap();
+        let concurrency = started.get("concurrency").map(Value::to_string);
+        let proxy = container(&after, "containers", "istio-proxy").unwrap();
+        let image = proxy["image"].as_str().unwrap();
+        let image = image.strip_prefix(&settings.proxy_image).unwrap();
+        let found = (concurrency.unwrap_or_default(), text("X"), image.to_owned());
+        assert_eq!(
+            (found.0.as_str(), found.1.as_str(), found.2.as_str()),
+            expected,
+            "{name}"
+        );
     }
 }

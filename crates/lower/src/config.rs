@@ -18,8 +18,8 @@ use crate::security::FetchedKeys;
 use crate::store::Table;
 use crate::world::World;
 use crate::{
-    delegates, destination_rules, filters, gateway_api, gateways, ingress, security, sidecars,
-    telemetry, virtual_services,
+    delegates, destination_rules, filters, gateway_api, gateways, ingress, proxy_configs, security,
+    sidecars, telemetry, virtual_services,
 };
 
 /// Lowers every stale list.
@@ -139,6 +139,13 @@ pub fn lower(
         keep(&mut next.filters, lowered);
         note(Topic::Filters, found);
     }
+    if stale(Topic::ProxyConfigs) {
+        let lowered = sorted(&objects.proxy_configs, world)
+            .iter()
+            .map(|o| proxy_configs::proxy_config(o))
+            .collect();
+        keep(&mut next.proxy_configs, lowered);
+    }
     if stale(Topic::Inert) {
         let mut found = Vec::new();
         tell(&objects.wasm_plugins, cluster, Kind::WasmPlugin, &mut found);
@@ -146,12 +153,6 @@ pub fn lower(
             &objects.traffic_extensions,
             cluster,
             Kind::TrafficExtension,
-            &mut found,
-        );
-        tell(
-            &objects.proxy_configs,
-            cluster,
-            Kind::ProxyConfig,
             &mut found,
         );
         note(Topic::Inert, found);
@@ -167,12 +168,7 @@ pub fn lower(
 /// Says of each object that its kind is accepted without effect.
 fn tell<S, T>(table: &Table<S, T>, cluster: &ClusterId, kind: Kind, found: &mut Vec<Problem>) {
     for object in table.iter() {
-        let help = match kind {
-            Kind::ProxyConfig => {
-                "use the annotation proxy.istio.io/config or MeshConfig.defaultConfig"
-            }
-            _ => "an EnvoyFilter can add the filter",
-        };
+        let help = "an EnvoyFilter can add the filter";
         let message = format!("a {kind} has no effect");
         Notes::new(found, cluster, kind, &object.meta).warn(UNSUPPORTED, "", message, help);
     }

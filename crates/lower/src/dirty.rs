@@ -44,6 +44,8 @@ pub enum Topic {
     Authz,
     /// Telemetries.
     Telemetry,
+    /// ProxyConfigs.
+    ProxyConfigs,
     /// EnvoyFilters.
     Filters,
     /// Kinds without effect, of which users are told.
@@ -56,7 +58,7 @@ pub enum Topic {
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Topic; 20] = [
+    pub const ALL: [Topic; 21] = [
         Topic::Sources,
         Topic::Mesh,
         Topic::Services,
@@ -74,6 +76,7 @@ impl Topic {
         Topic::Authz,
         Topic::Telemetry,
         Topic::Filters,
+        Topic::ProxyConfigs,
         Topic::Inert,
         Topic::Credentials,
         Topic::References,
@@ -157,7 +160,8 @@ impl Dirty {
             Kind::RequestAuthentication => Some(Topic::RequestAuthn),
             Kind::AuthorizationPolicy => Some(Topic::Authz),
             Kind::Telemetry => Some(Topic::Telemetry),
-            Kind::WasmPlugin | Kind::TrafficExtension | Kind::ProxyConfig => Some(Topic::Inert),
+            Kind::ProxyConfig => Some(Topic::ProxyConfigs),
+            Kind::WasmPlugin | Kind::TrafficExtension => Some(Topic::Inert),
             Kind::GatewayClass
             | Kind::ListenerSet
             | Kind::HttpRoute

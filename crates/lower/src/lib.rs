@@ -25,6 +25,7 @@ mod mesh_services;
 mod names;
 mod networks;
 mod notes;
+mod proxy_configs;
 mod references;
 mod security;
 mod service_entries;

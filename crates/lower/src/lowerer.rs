@@ -103,6 +103,7 @@ impl Lowerer {
             authz: Arc::default(),
             telemetry: Arc::default(),
             filters: Arc::default(),
+            proxy_configs: Arc::default(),
             credentials: Arc::default(),
             problems: Arc::default(),
         };

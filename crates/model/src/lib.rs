@@ -21,6 +21,7 @@ pub mod name;
 pub mod network;
 pub mod problem;
 pub mod proxy;
+pub mod proxy_config;
 pub mod route;
 pub mod service;
 pub mod shared;

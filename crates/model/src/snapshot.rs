@@ -15,6 +15,7 @@ use crate::mesh::Mesh;
 use crate::name::{ClusterId, Hostname, NetworkId, ServiceKey, Str};
 use crate::network::NetworkGateways;
 use crate::problem::Problem;
+use crate::proxy_config::ProxyConfig;
 use crate::route::VirtualService;
 use crate::service::Service;
 use crate::shared::Shared;
@@ -58,6 +59,8 @@ pub struct Snapshot {
     pub telemetry: Arc<Vec<Shared<Telemetry>>>,
     /// EnvoyFilters, in order of application.
     pub filters: Arc<Vec<Shared<EnvoyFilter>>>,
+    /// ProxyConfigs, in order of precedence. They concern pods that are injected, not what proxies are sent.
+    pub proxy_configs: Arc<Vec<Shared<ProxyConfig>>>,
     /// Secrets of gateways that exist, as `cluster`, `namespace/name`: references to others are Problems.
     pub credentials: Arc<BTreeMap<ClusterId, BTreeSet<Str>>>,
     /// What is wrong with the configuration, in order.
