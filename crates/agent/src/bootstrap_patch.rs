@@ -7,10 +7,11 @@ use hawser_proto::envoy::config::bootstrap::v3::Bootstrap;
 use hawser_proto::envoy::config::core::v3::Node;
 use hawser_proto::envoy::service::discovery::v3::DiscoveryRequest;
 use hawser_proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use hawser_proto::google::protobuf::Any;
 use hawser_proto::json::{self, JsonError};
 use hawser_proto::type_url::BOOTSTRAP;
 use hawser_proto::{DynamicMessage, merge};
-use prost::Name;
+use prost::{Message, Name};
 use serde_json::Value;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
@@ -105,7 +106,10 @@ async fn ask(
 fn merged(bootstrap: &Value, patch: DynamicMessage) -> Result<Value, JsonError> {
     let mut whole = json::parse(&Bootstrap::full_name(), bootstrap)?;
     merge::merge_into(&mut whole, patch);
-    json::print_dynamic(&whole)
+    json::print_any(&Any {
+        type_url: BOOTSTRAP.to_owned(),
+        value: whole.encode_to_vec(),
+    })
 }
 
 #[cfg(test)]
