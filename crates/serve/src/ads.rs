@@ -13,12 +13,10 @@ use hawser_proto::envoy::config::core::v3::Node;
 use hawser_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::Codec;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
-use tonic::{Status, Streaming};
-use tonic_prost::ProstCodec;
 
 use crate::auth::{Authenticator, Peer, may_act_for};
 use crate::board::{Board, Place, StreamStatus};
@@ -27,10 +25,8 @@ use crate::kind::Kind;
 use crate::metrics::Metrics;
 use crate::source::View;
 use crate::stream::{self, Push, Stream, Variant};
-use crate::wire::Responses;
+use crate::wire::{Requests, Responses};
 
-/// Bytes of one request: names, and the versions that a proxy has from before.
-const MAX_REQUEST_BYTES: usize = 16 << 20;
 /// Names in one request; a proxy asks for as many as it has clusters.
 const MAX_NAMES: usize = 200_000;
 /// Credentials that one proxy may ask for.
@@ -75,16 +71,11 @@ impl Ads {
             return Status::internal("the connection has no peer").into_http();
         };
         let metadata = MetadataMap::from_headers(head.headers);
-        let inbound = Streaming::new_request(
-            ProstCodec::<(), In>::default().decoder(),
-            body,
-            None,
-            Some(MAX_REQUEST_BYTES),
-        );
+        let inbound = Requests::new(body);
         let (out, pushes) = mpsc::channel(4);
         let ads = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = ads.serve(inbound, &out, &peer, &metadata).await {
+            if let Err(status) = ads.serve::<In>(inbound, &out, &peer, &metadata).await {
                 tracing::debug!(code = ?status.code(), reason = status.message(), "stream ended");
                 // The proxy may be gone already.
                 let _ = out.send(Err(status)).await;
@@ -100,12 +91,12 @@ impl Ads {
 
     async fn serve<In: Incoming>(
         mut self,
-        mut inbound: Streaming<In>,
+        mut inbound: Requests,
         out: &mpsc::Sender<Result<Push, Status>>,
         peer: &Peer,
         metadata: &MetadataMap,
     ) -> Result<(), Status> {
-        let Some(first) = inbound.message().await? else {
+        let Some(first) = inbound.next::<In>().await? else {
             return Ok(());
         };
         let node = first
@@ -139,7 +130,7 @@ impl Ads {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => return Err(Status::unavailable("the control plane is stopping")),
-                message = inbound.message() => match message? {
+                message = inbound.next::<In>() => match message? {
                     Some(request) => next = Some(request),
                     None => return Ok(()),
                 },

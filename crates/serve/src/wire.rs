@@ -1,16 +1,22 @@
-//! Responses as bytes. A resource is rendered once; a response is written piece by piece while its connection takes it and
-//! refers to large resources instead of copying them, so that a slow proxy, or a thousand at a time, cost no copies.
+//! Messages as bytes, length-prefixed as gRPC has them.
+//!
+//! Requests are read into a buffer that is given back with the message: a proxy that once named a thousand clusters is
+//! silent for hours. A resource of a response is rendered once; a response is written piece by piece while its connection takes it
+//! and refers to large resources instead of copying them, so that a slow proxy, or a thousand at a time, cost no copies.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hawser_translate::Resource;
 use http_body::Frame;
+use http_body_util::BodyExt;
+use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tokio::sync::mpsc;
 use tonic::Status;
+use tonic::body::Body;
 
 use crate::stream::{Push, Variant};
 
@@ -20,6 +26,76 @@ const PIECE_BYTES: usize = 16 * 1024;
 const COPIED_BYTES: usize = 4 * 1024;
 /// A message's flags and length, before it in the stream (gRPC over HTTP/2, Length-Prefixed-Message).
 const PREFIX_BYTES: usize = 5;
+
+/// Bytes of one request: names, and the versions that a proxy has from before.
+const MAX_REQUEST_BYTES: usize = 16 << 20;
+
+/// The requests of a stream.
+pub(crate) struct Requests {
+    body: Body,
+    buffer: BytesMut,
+}
+
+impl Requests {
+    pub(crate) fn new(body: Body) -> Self {
+        Self {
+            body,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// The next request, or none at the end of the stream. Nothing is lost if the future is dropped.
+    pub(crate) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+        loop {
+            if let Some(message) = self.take()? {
+                return Ok(Some(message));
+            }
+            match self.body.frame().await.transpose()? {
+                Some(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.put(data);
+                    }
+                }
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(Status::internal("the stream ended within a message")),
+            }
+        }
+    }
+
+    /// A message, if all of it is here.
+    fn take<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+        let Some((&[compressed, a, b, c, d], rest)) = self.buffer.split_first_chunk() else {
+            return Ok(None);
+        };
+        if compressed != 0 {
+            return Err(Status::unimplemented("compressed messages are not read"));
+        }
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        if length > MAX_REQUEST_BYTES {
+            return Err(Status::resource_exhausted(format!(
+                "a message of {length} bytes; {MAX_REQUEST_BYTES} are read"
+            )));
+        }
+        let Some(bytes) = rest.get(..length) else {
+            self.buffer
+                .reserve(PREFIX_BYTES + length - self.buffer.len());
+            return Ok(None);
+        };
+        let message = M::decode(bytes)
+            .map_err(|error| Status::internal(format!("not a {}: {error}", short::<M>())))?;
+        self.buffer.advance(PREFIX_BYTES + length);
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        Ok(Some(message))
+    }
+}
+
+/// The last part of a type's path.
+fn short<M>() -> &'static str {
+    let path = std::any::type_name::<M>();
+    path.rsplit_once("::").map_or(path, |(_, name)| name)
+}
 
 /// A string or message field: its tag, its length, its bytes.
 fn field_len(tag: u32, bytes: usize) -> usize {
@@ -241,12 +317,12 @@ impl http_body::Body for Responses {
 
 #[cfg(test)]
 mod tests {
-    use hawser_proto::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
-    use hawser_proto::google::protobuf::Any;
-    use prost::Message;
-
     use super::*;
     use crate::kind::Kind;
+    use hawser_proto::envoy::service::discovery::v3::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryResponse,
+    };
+    use hawser_proto::google::protobuf::Any;
 
     /// A push of resources of these sizes.
     fn push(sizes: &[usize], removed: &[&str]) -> Push {
@@ -331,5 +407,77 @@ mod tests {
             &[],
         );
         check("large ones", &[1 << 20, 3, 1 << 16], &["y"]);
+    }
+
+    fn request(names: usize) -> DeltaDiscoveryRequest {
+        DeltaDiscoveryRequest {
+            resource_names_subscribe: (0..names).map(|n| n.to_string()).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn framed(compressed: u8, message: &[u8]) -> Vec<u8> {
+        let length = (message.len() as u32).to_be_bytes();
+        [&[compressed][..], &length, message].concat()
+    }
+
+    /// Sends bytes in frames of this size and reads until the end: how many names each request has, and the error.
+    async fn read(bytes: &[u8], size: usize) -> (Vec<usize>, Option<tonic::Code>) {
+        let frames = bytes.chunks(size).map(Bytes::copy_from_slice);
+        let frames: Vec<_> = frames.map(|f| Ok::<_, Status>(Frame::data(f))).collect();
+        let body = http_body_util::StreamBody::new(tokio_stream::iter(frames));
+        let mut requests = Requests::new(Body::new(body));
+        let mut seen = Vec::new();
+        loop {
+            match requests.next::<DeltaDiscoveryRequest>().await {
+                Ok(Some(request)) => {
+                    seen.push(request.resource_names_subscribe.len());
+                    // A message alone leaves no room behind.
+                    assert!(!requests.buffer.is_empty() || requests.buffer.capacity() == 0);
+                }
+                Ok(None) => return (seen, None),
+                Err(status) => return (seen, Some(status.code())),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_are_read_however_they_are_cut() {
+        let messages = [0, 3, 1000, 0, 1];
+        let good: Vec<u8> = messages
+            .iter()
+            .flat_map(|n| framed(0, &request(*n).encode_to_vec()))
+            .collect();
+        for size in [1, 4, 5, 6, 1000, 1 << 20] {
+            let (seen, error) = read(&good, size).await;
+            assert_eq!(
+                (seen.as_slice(), error),
+                (&messages[..], None),
+                "frames of {size}"
+            );
+        }
+        let after = |end: &[u8]| [framed(0, &request(2).encode_to_vec()), end.to_vec()].concat();
+        let cases = [
+            (
+                "ends within the length",
+                vec![0, 0, 0],
+                tonic::Code::Internal,
+            ),
+            (
+                "ends within the message",
+                vec![0, 0, 0, 0, 9, 1],
+                tonic::Code::Internal,
+            ),
+            ("is compressed", framed(1, &[]), tonic::Code::Unimplemented),
+            (
+                "is too long",
+                vec![0, 255, 0, 0, 0],
+                tonic::Code::ResourceExhausted,
+            ),
+            ("is no message", framed(0, &[255; 9]), tonic::Code::Internal),
+        ];
+        for (name, end, code) in cases {
+            assert_eq!(read(&after(&end), 7).await, (vec![2], Some(code)), "{name}");
+        }
     }
 }
