@@ -234,3 +234,6 @@ fn changed_hosts(last: &Snapshot, next: &Snapshot) -> BTreeSet<Hostname> {
     hosts.extend(differs(last, next));
     hosts
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,9 +20,9 @@ const REMOVED: [&str; 7] = [
     "bin",
     "certs",
     "kubeconfig",
+    "kubeconfigs",
     "run",
     "lab.json",
-    "merged.yaml",
 ];
 
 /// Why a folder cannot be a lab's.
@@ -69,12 +69,14 @@ impl LabDir {
 
     /// The kubeconfig of a cluster.
     pub fn kubeconfig(&self, cluster: &str) -> PathBuf {
-        self.root.join("kubeconfig").join(format!("{cluster}.yaml"))
+        self.root
+            .join("kubeconfigs")
+            .join(format!("{cluster}.yaml"))
     }
 
     /// One kubeconfig with all clusters.
     pub fn merged_kubeconfig(&self) -> PathBuf {
-        self.root.join("merged.yaml")
+        self.root.join("kubeconfig")
     }
 
     /// Certificates and keys of the mesh's root and intermediates.
@@ -165,7 +167,7 @@ impl LabDir {
             self.bin(),
             self.certs(),
             self.logs(),
-            self.root.join("kubeconfig"),
+            self.root.join("kubeconfigs"),
             self.records(),
             self.volumes(),
             self.scratch(),
@@ -175,7 +177,7 @@ impl LabDir {
         for private in [
             self.api(),
             self.certs(),
-            self.root.join("kubeconfig"),
+            self.root.join("kubeconfigs"),
             self.root.join("run"),
         ] {
             let mode = fs::Permissions::from_mode(0o700);

@@ -2,6 +2,8 @@
 //!
 //! One lab serves all steps, in order; the later ones break things and watch them heal.
 
+mod commands;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -48,6 +50,15 @@ const STEPS: &[Step<Lab>] = &[
         "no_proxy_refused_anything_and_all_are_up_to_date",
         nothing_refused,
     ),
+    (
+        "proxy_status_shows_all_of_both_clusters",
+        commands::proxy_status,
+    ),
+    (
+        "proxy_config_shows_what_one_was_given",
+        commands::proxy_config,
+    ),
+    ("analyze_looks_at_both_clusters", commands::analyze),
     ("a_misspelt_field_is_named_by_kubectl", misspelt_field),
     ("a_bad_weight_is_refused_and_changes_nothing", bad_weight),
     (
