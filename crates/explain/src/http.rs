@@ -28,6 +28,7 @@ const PASSING: &[&str] = &[
     "set_filter_state.v3.Config",
     "grpc_stats.v3.FilterConfig",
     "header_mutation.v3.HeaderMutation",
+    "dynamic_forward_proxy.v3.FilterConfig",
 ];
 
 pub(crate) fn walk(

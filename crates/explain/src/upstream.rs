@@ -81,7 +81,11 @@ fn endpoints(config: &Config, cluster: &Cluster, destination: SocketAddr) -> BTr
         Some(ClusterDiscoveryType::Type(kind)) => {
             DiscoveryType::try_from(kind).unwrap_or(DiscoveryType::Static)
         }
-        _ => DiscoveryType::Static,
+        // By DNS at the time of the call.
+        Some(ClusterDiscoveryType::ClusterType(_)) => {
+            return [("whatever the name called stands for".to_owned(), 100.0)].into();
+        }
+        None => DiscoveryType::Static,
     };
     let assignment = match kind {
         DiscoveryType::OriginalDst => return [(destination.to_string(), 100.0)].into(),

@@ -11,6 +11,7 @@ mod authz;
 mod canonical;
 mod cluster;
 mod destination;
+mod dynamic;
 mod endpoints;
 mod envoy_filter;
 mod give;

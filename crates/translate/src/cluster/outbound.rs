@@ -3,12 +3,11 @@
 use hawser_model::authn::MtlsMode;
 use hawser_model::mesh::Mesh;
 use hawser_model::service::Resolution;
-use hawser_model::traffic::{DestinationRule, LbPolicy, Subset};
+use hawser_model::traffic::{DestinationRule, LbPolicy, Subset, TrafficPolicy};
 use hawser_model::{Port, Service, Shared, Str};
 use hawser_proto::envoy::config::cluster::v3 as cds;
 use hawser_proto::envoy::config::endpoint::v3 as eds;
 use hawser_proto::envoy::extensions::clusters::dynamic_forward_proxy::v3 as dfp;
-use hawser_proto::envoy::extensions::common::dynamic_forward_proxy::v3 as dfp_common;
 use hawser_proto::envoy::extensions::network::dns_resolver::cares::v3 as cares;
 
 use super::{Builder, http, lb, metadata, outbound_name, sni_name, tls};
@@ -37,9 +36,11 @@ pub(crate) struct OutboundCluster {
 
 /// How Envoy finds the endpoints of a service (Istio's `convertResolution`).
 pub(crate) fn discovery(service: &Service, router: bool) -> cds::cluster::DiscoveryType {
-    use cds::cluster::DiscoveryType::{Eds, LogicalDns, OriginalDst, StrictDns};
+    use cds::cluster::DiscoveryType::{Eds, LogicalDns, OriginalDst, Static, StrictDns};
     match service.resolution {
-        Resolution::Endpoints | Resolution::DynamicDns => Eds,
+        Resolution::Endpoints => Eds,
+        // A kind of its own takes its place.
+        Resolution::DynamicDns => Static,
         Resolution::Dns => StrictDns,
         Resolution::DnsRoundRobin => LogicalDns,
         Resolution::Passthrough | Resolution::Alias if router => Eds,
@@ -115,7 +116,10 @@ pub(super) fn render(input: &OutboundCluster) -> Option<cds::Cluster> {
     lb::outlier(&mut b, policy.outlier.as_ref());
     lb::balancer(&mut b, input, &policy);
     if service.resolution == Resolution::DynamicDns {
-        dynamic(&mut b, &name);
+        if !crate::dynamic::reaches(service, port.protocol) {
+            return None;
+        }
+        dynamic(&mut b, input, &policy);
     }
     if b.is(cds::cluster::DiscoveryType::Eds) {
         b.cluster.eds_cluster_config = Some(cds::cluster::EdsClusterConfig {
@@ -178,26 +182,24 @@ fn dns(b: &mut Builder, input: &OutboundCluster, name: &str) -> Option<()> {
 }
 
 /// By DNS per request: the host is whatever the client called.
-fn dynamic(b: &mut Builder, name: &str) {
+fn dynamic(b: &mut Builder, input: &OutboundCluster, policy: &TrafficPolicy) {
     use dfp::cluster_config::ClusterImplementationSpecifier;
-    let family = if b.cluster.dns_lookup_family == 0 {
-        cds::cluster::DnsLookupFamily::V4Only as i32
-    } else {
-        b.cluster.dns_lookup_family
-    };
+    let cache = crate::dynamic::dns_cache(&input.service, &input.view);
     b.cluster.lb_policy = cds::cluster::LbPolicy::ClusterProvided as i32;
     b.cluster.lb_config = None;
+    b.cluster.load_balancing_policy = None;
     b.cluster.cluster_discovery_type = Some(cds::cluster::ClusterDiscoveryType::ClusterType(
         cds::cluster::CustomClusterType {
             name: "envoy.clusters.dynamic_forward_proxy".to_owned(),
             typed_config: Some(wire::any(&dfp::ClusterConfig {
                 cluster_implementation_specifier: Some(
-                    ClusterImplementationSpecifier::DnsCacheConfig(dfp_common::DnsCacheConfig {
-                        name: name.to_owned(),
-                        dns_lookup_family: family,
-                        ..Default::default()
-                    }),
+                    ClusterImplementationSpecifier::DnsCacheConfig(cache),
                 ),
+                // Envoy insists on names being checked unless it is told that they need not be.
+                allow_insecure_cluster_options: policy
+                    .tls
+                    .as_ref()
+                    .is_some_and(|t| t.insecure_skip_verify),
                 ..Default::default()
             })),
         },

@@ -333,7 +333,12 @@ fn external(b: &mut Builder, own: &ClientTls, names: &[Str]) -> core::TransportS
     if own.sni.is_empty() {
         b.http.auto_sni = true;
     }
-    if verify && own.sni.is_empty() && own.subject_alt_names.is_empty() {
+    let by_name = matches!(
+        b.cluster.cluster_discovery_type,
+        Some(cds::cluster::ClusterDiscoveryType::ClusterType(_))
+    );
+    // Where a name is looked up as it is called, the certificate must be for that name.
+    if verify && (by_name || (own.sni.is_empty() && own.subject_alt_names.is_empty())) {
         b.http.auto_san_validation = true;
     }
     if b.http.protocol == http::Upstream::Http2 {

@@ -145,17 +145,17 @@ impl Setting {
     }
 }
 
-/// True if a locality fits a pattern such as `us-east-1/*`.
+/// True if a locality fits a pattern such as `us-east-1/*`; what a pattern does not say may be anything.
 fn matches(locality: &Locality, pattern: &str) -> bool {
     let mut parts = pattern.split('/');
-    for own in [&locality.region, &locality.zone, &locality.sub_zone] {
-        match parts.next() {
-            None | Some("*") => return true,
-            Some(part) if part == &**own => {}
-            Some(_) => return false,
-        }
-    }
-    true
+    let region = parts.next().unwrap_or_default();
+    let mut fits = |own: &str| {
+        let part = parts.next().unwrap_or_default();
+        part.is_empty() || part == "*" || part == own
+    };
+    (region == "*" || region == &*locality.region)
+        && fits(&locality.zone)
+        && fits(&locality.sub_zone)
 }
 
 fn distribute(groups: &mut [Group], from: &Locality, rules: &[Distribute]) {

@@ -242,3 +242,44 @@ fn headless_and_aliases() {
         "ORIGINAL_DST",
     );
 }
+
+#[test]
+fn found_as_they_are_called() {
+    let entry = "{hosts: ['*.example.com'], location: MESH_EXTERNAL, resolution: DYNAMIC_DNS, ports: [\
+        {number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}, {number: 8443, name: https, protocol: HTTPS}]}";
+    let tls = "{host: '*.example.com', trafficPolicy: {tls: {mode: SIMPLE, sni: x.example.com, subjectAltNames: [x.example.com]}}}";
+    let mesh = Mesh::of(
+        &(istio("ServiceEntry", "a", "dyn", entry) + &istio("DestinationRule", "a", "dyn", tls)),
+    );
+    let client = sidecar("10.1.0.9 client.a");
+    let cache = "dns_cache_config:{dns_lookup_family:V4_ONLY,name:*.example.com_dfp_dns_cache}";
+    for (name, view, expected) in [
+        (
+            "where a name can be read",
+            Clusters,
+            "BlackHoleCluster
+             InboundPassthroughCluster
+             PassthroughCluster
+             outbound|443||*.example.com
+             outbound|80||*.example.com"
+                .to_owned(),
+        ),
+        (
+            "one cache for cluster and filter",
+            ClusterPart("outbound|80||*.example.com", "/cluster_type/typed_config"),
+            format!(
+                "{{@type:type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig,{cache}}}"
+            ),
+        ),
+        (
+            "the certificate is for the name called",
+            ClusterPart(
+                "outbound|80||*.example.com",
+                "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/upstream_http_protocol_options",
+            ),
+            "{auto_san_validation:true}".to_owned(),
+        ),
+    ] {
+        check(name, &mesh, &client, view, &expected);
+    }
+}

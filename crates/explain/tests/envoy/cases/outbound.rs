@@ -460,4 +460,23 @@ spec:
         POST http://rpc:9000/                         => 10.1.0.36:9000
         TCP tcp://db:3306                             => 10.1.0.31:3306|10.1.0.32:3306
     "),
+    case("names_as_they_are_called", Client, "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: dyn, namespace: default}
+spec:
+  hosts: ['*.dyn.example']
+  location: MESH_EXTERNAL
+  resolution: DYNAMIC_DNS
+  ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: dyn, namespace: default}
+spec: {host: '*.dyn.example', trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, insecureSkipVerify: true}}]}}
+", "
+        GET http://x.dyn.example/  @to=198.51.100.7:80  @envoy  => 503
+        GET http://198.51.100.7:80/         => 198.51.100.7:80
+        GET http://reviews:9080/            => 10.1.0.11:9080|10.1.0.12:9080|10.1.0.13:9080
+    "),
 ];

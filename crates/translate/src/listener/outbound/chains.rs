@@ -13,6 +13,7 @@ use super::OutboundContext;
 use super::merge::{Draft, DraftTo};
 use crate::cluster::{BLACK_HOLE, PASSTHROUGH};
 use crate::destination;
+use crate::dynamic;
 use crate::listener::spec::{ChainMatch, Encoded, TcpSpec, tcp};
 use crate::route::Context;
 
@@ -72,6 +73,9 @@ fn only(destination: Destination) -> Weighted {
 pub(super) fn chains(place: Place<'_>, cx: &OutboundContext<'_>) -> Vec<Draft> {
     let before = if place.port.protocol == Protocol::Mongo {
         Shared::new(vec![mongo()])
+    } else if dynamic::reaches(place.service, place.port.protocol) {
+        let filter = dynamic::tls_filter(place.service, place.port.number, cx.view);
+        Shared::new(vec![filter])
     } else {
         cx.no_filters.clone()
     };

@@ -51,6 +51,8 @@ pub(super) struct Entry {
     pub protocol: Protocol,
     /// True if some service's port is sniffed by its own wish.
     pub sniffs: bool,
+    /// Of its connection managers.
+    pub http_filters: Vec<Encoded>,
     pub chains: Vec<Draft>,
 }
 
@@ -62,6 +64,7 @@ impl Entry {
             bound,
             protocol: wish.becomes,
             sniffs: wish.protocol.is_sniffed(),
+            http_filters: wish.http_filter.into_iter().collect(),
             chains: Vec::new(),
         };
         out.add(wish.chains);
@@ -73,6 +76,12 @@ impl Entry {
     pub(super) fn merge(&mut self, wish: Wish) {
         let new = wish.protocol;
         let (http, tcp) = (self.protocol.is_http(), self.protocol.is_tcp());
+        // A filter concerns the requests of its own service alone.
+        if let Some(filter) = wish.http_filter.clone()
+            && !self.http_filters.contains(&filter)
+        {
+            self.http_filters.push(filter);
+        }
         let settled = (new.is_http() || new.is_sniffed()) && !http && !tcp;
         // HTTP shares its routes by port.
         if settled || (new.is_http() && http) {
@@ -85,7 +94,9 @@ impl Entry {
         }
         self.sniffs |= new.is_sniffed();
         if new.is_sniffed() && http {
+            let filters = std::mem::take(&mut self.http_filters);
             *self = Self::new(std::mem::take(&mut self.binds), self.bound, wish);
+            self.http_filters = filters;
             return;
         }
         if http || (tcp && !new.is_tcp()) {
@@ -111,5 +122,6 @@ pub(super) struct Wish {
     pub protocol: Protocol,
     /// What the listener speaks if it is the first.
     pub becomes: Protocol,
+    pub http_filter: Option<Encoded>,
     pub chains: Vec<Draft>,
 }

@@ -21,6 +21,7 @@ use super::spec::{
     Routes, tcp,
 };
 use crate::cluster::BLACK_HOLE;
+use crate::dynamic;
 use crate::route::{self, Caller, Destinations};
 use crate::scope::Egress;
 use crate::telemetry::AccessLogs;
@@ -123,6 +124,8 @@ impl Listeners {
                 } else {
                     port.protocol
                 },
+                http_filter: dynamic::reaches(service, port.protocol)
+                    .then(|| dynamic::http_filter(service, cx.view)),
                 chains: vec![Draft::http(port.number.to_string().into(), !anywhere)],
             };
             self.put(binds, port.number, at.bound, wish);
@@ -233,6 +236,7 @@ impl Listeners {
         let wish = Wish {
             protocol: port.protocol,
             becomes: port.protocol,
+            http_filter: None,
             chains,
         };
         self.put(binds, port.number, at.bound, wish);
@@ -297,6 +301,11 @@ fn listener(port: u16, entry: Entry, cx: &OutboundContext<'_>) -> ListenerSpec {
     let mut http = Vec::new();
     let mut chains = Vec::new();
     let mut default_chain = None;
+    let http_filters = if entry.http_filters.is_empty() {
+        cx.no_filters.clone()
+    } else {
+        Shared::new(entry.http_filters)
+    };
     for draft in entry.chains {
         let all = draft.matches == ChainMatch::default();
         match draft.to {
@@ -306,7 +315,7 @@ fn listener(port: u16, entry: Entry, cx: &OutboundContext<'_>) -> ListenerSpec {
                     routes: Routes::Named(routes),
                     server: false,
                     shared: cx.http.clone(),
-                    filters: cx.no_filters.clone(),
+                    filters: http_filters.clone(),
                     announce_http: entry.sniffs,
                 };
                 let to = ChainTo::Http(spec);
