@@ -9,7 +9,7 @@ use hawser_model::authn::MtlsMode;
 use hawser_model::gateway::TlsVersion;
 use hawser_model::mesh::{
     ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, GrpcLogKind, Mesh, Network, PathNormalization,
-    Provider,
+    Provider, TlsDefaults,
 };
 use hawser_model::sidecar::OutboundPolicy;
 use hawser_model::traffic::{H2Upgrade, LocalitySettings};
@@ -79,6 +79,14 @@ pub fn mesh(
             .mesh_mtls
             .as_ref()
             .map_or(TlsVersion::Auto, |t| tls_version(t.min_protocol_version)),
+        mtls_ciphers: (config.mesh_mtls.as_ref()).map_or_else(Vec::new, |t| strs(&t.cipher_suites)),
+        tls_defaults: (config.tls_defaults.as_ref()).map_or_else(Default::default, |t| {
+            TlsDefaults {
+                min_version: tls_version(t.min_protocol_version),
+                ciphers: strs(&t.cipher_suites),
+                ecdh_curves: strs(&t.ecdh_curves),
+            }
+        }),
         default_retries: config.default_http_retry_policy.as_ref().map(retries),
         default_inbound_retries: config
             .default_inbound_http_retry_policy

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::labels::Labels;
 use crate::meta::Meta;
 use crate::name::{Hostname, ServiceKey, Str};
+use crate::route::GatewayRef;
 use crate::service::Protocol;
 
 /// A Gateway, Istio's or one made from the Gateway API or an Ingress.
@@ -20,6 +21,17 @@ pub struct Gateway {
     pub services: Vec<ServiceKey>,
     /// Its servers.
     pub servers: Vec<Server>,
+}
+
+impl Gateway {
+    /// How routes name it.
+    #[must_use]
+    pub fn reference(&self) -> GatewayRef {
+        GatewayRef::Named {
+            namespace: self.meta.namespace.clone(),
+            name: self.meta.name.clone(),
+        }
+    }
 }
 
 /// One port with its hosts.

@@ -7,12 +7,44 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::authn::MtlsMode;
-use crate::gateway::TlsVersion;
+use crate::gateway::{ServerTls, ServerTlsMode, TlsVersion};
 use crate::meta::Visibility;
 use crate::name::{ClusterId, Hostname, NetworkId, Str};
 use crate::route::Retries;
 use crate::sidecar::OutboundPolicy;
 use crate::traffic::{H2Upgrade, LocalitySettings, TcpKeepalive};
+
+/// What TLS other than the mesh's own is like where nothing else is said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct TlsDefaults {
+    /// Least version of servers.
+    pub min_version: TlsVersion,
+    /// Ciphers for TLS 1.2.
+    pub ciphers: Vec<Str>,
+    /// Key exchange groups.
+    pub ecdh_curves: Vec<Str>,
+}
+
+impl TlsDefaults {
+    /// A server's TLS with what it leaves open; servers of the mesh's own TLS take nothing from here.
+    #[must_use]
+    pub fn complete(&self, tls: &ServerTls) -> ServerTls {
+        let mut tls = tls.clone();
+        if tls.mode == ServerTlsMode::IstioMutual {
+            return tls;
+        }
+        if tls.min_version == TlsVersion::Auto {
+            tls.min_version = self.min_version;
+        }
+        if tls.ciphers.is_empty() {
+            tls.ciphers.clone_from(&self.ciphers);
+        }
+        if tls.ecdh_curves.is_empty() {
+            tls.ecdh_curves.clone_from(&self.ecdh_curves);
+        }
+        tls
+    }
+}
 
 /// MeshConfig with its defaults filled in.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -50,6 +82,10 @@ pub struct Mesh {
     pub path_normalization: PathNormalization,
     /// `meshMTLS.minProtocolVersion`.
     pub mtls_min_version: TlsVersion,
+    /// `meshMTLS.cipherSuites`; none are Istio's.
+    pub mtls_ciphers: Vec<Str>,
+    /// `tlsDefaults`: TLS that is not the mesh's own.
+    pub tls_defaults: TlsDefaults,
     /// `defaultHttpRetryPolicy`.
     pub default_retries: Option<Retries>,
     /// `defaultInboundHttpRetryPolicy`.

@@ -2,7 +2,7 @@
 
 use hawser_model::authn::MtlsMode;
 use hawser_model::gateway::TlsVersion;
-use hawser_model::mesh::Mesh;
+use hawser_model::mesh::{Mesh, TlsDefaults};
 use hawser_model::proxy::TlsFiles;
 use hawser_model::service::Registry;
 use hawser_model::traffic::{ClientTls, ClientTlsMode, TrafficPolicy};
@@ -230,7 +230,7 @@ pub(super) fn apply(b: &mut Builder, input: &TlsInput<'_>) {
                     }
                     _ => own.subject_alt_names.clone(),
                 };
-                let socket = external(b, own, &names);
+                let socket = external(b, own, &names, &input.mesh.tls_defaults);
                 b.cluster.transport_socket = Some(socket);
             }
         }
@@ -298,11 +298,18 @@ fn mutual_context(files: &TlsFiles, names: &[Str]) -> tls::CommonTlsContext {
 }
 
 /// TLS of the user's own making (`SIMPLE`, `MUTUAL`).
-fn external(b: &mut Builder, own: &ClientTls, names: &[Str]) -> core::TransportSocket {
+fn external(
+    b: &mut Builder,
+    own: &ClientTls,
+    names: &[Str],
+    defaults: &TlsDefaults,
+) -> core::TransportSocket {
     let mut context = tls::CommonTlsContext {
         tls_params: Some(tls::TlsParameters {
             tls_maximum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv13 as i32,
             tls_minimum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv12 as i32,
+            cipher_suites: wire::strings(&defaults.ciphers),
+            ecdh_curves: wire::strings(&defaults.ecdh_curves),
             ..Default::default()
         }),
         ..Default::default()

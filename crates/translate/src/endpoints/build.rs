@@ -69,9 +69,6 @@ pub(super) fn localities(input: &EndpointInput) -> Vec<eds::LocalityLbEndpoints>
             group.endpoints.retain(|t| t.mutual_tls);
             group.weight = sum(&group.endpoints);
         }
-        if !input.dns {
-            groups.retain(|g| !g.endpoints.is_empty());
-        }
     }
     if let Some(near) = &input.near {
         let rule = input.rule.as_deref();

@@ -9,7 +9,8 @@ use hawser_model::{ClusterId, Labels, NetworkId};
 use super::EndpointInput;
 use super::build::{At, Group, Target, TlsOf, sum};
 
-/// Replaces endpoints of other networks by their gateways.
+/// Replaces endpoints of other networks by their gateways. A locality of which nothing can be reached stays, since it has
+/// its place in the order of priorities.
 pub(super) fn through_gateways(
     input: &EndpointInput,
     groups: Vec<Group>,
@@ -22,7 +23,6 @@ pub(super) fn through_gateways(
     groups
         .into_iter()
         .map(|group| through(input, group, tls, factor))
-        .filter(|group| !group.endpoints.is_empty())
         .collect()
 }
 

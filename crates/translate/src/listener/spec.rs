@@ -182,6 +182,7 @@ pub(crate) enum TlsSpec {
     Mesh {
         trust_domains: Vec<Str>,
         min_version: TlsVersion,
+        ciphers: Vec<Str>,
         files: TlsFiles,
     },
     /// A gateway's server.

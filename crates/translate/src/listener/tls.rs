@@ -33,8 +33,9 @@ pub(super) fn socket(spec: &TlsSpec) -> core::TransportSocket {
         TlsSpec::Mesh {
             trust_domains,
             min_version,
+            ciphers,
             files,
-        } => mesh(trust_domains, *min_version, files),
+        } => mesh(trust_domains, *min_version, ciphers, files),
         TlsSpec::Server { tls, files, http } => server(tls, files, *http),
         TlsSpec::Ingress { tls, http } => server(tls, &TlsFiles::default(), *http),
     };
@@ -67,7 +68,12 @@ fn mesh_secrets(files: &TlsFiles) -> (tls::SdsSecretConfig, tls::SdsSecretConfig
     (certificate, roots)
 }
 
-fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTlsContext {
+fn mesh(
+    domains: &[Str],
+    min: TlsVersion,
+    ciphers: &[Str],
+    files: &TlsFiles,
+) -> tls::DownstreamTlsContext {
     let min = if min == TlsVersion::Auto {
         TlsVersion::V1_2
     } else {
@@ -79,7 +85,11 @@ fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTl
             tls_params: Some(tls::TlsParameters {
                 tls_minimum_protocol_version: version(min) as i32,
                 tls_maximum_protocol_version: version(TlsVersion::V1_3) as i32,
-                cipher_suites: wire::strings(CIPHERS),
+                cipher_suites: if ciphers.is_empty() {
+                    wire::strings(CIPHERS)
+                } else {
+                    wire::strings(ciphers)
+                },
                 ..Default::default()
             }),
             tls_certificate_sds_secret_configs: vec![certificate],
@@ -105,12 +115,10 @@ fn mesh(domains: &[Str], min: TlsVersion, files: &TlsFiles) -> tls::DownstreamTl
 /// A gateway's server with the mesh's own certificates: whoever the mesh's roots vouch for may call, or those whose names
 /// the server lists; versions and ciphers are Envoy's unless the server says others.
 fn istio_mutual(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::DownstreamTlsContext {
-    let mut params = tls::TlsParameters::default();
-    parameters(&mut params, own);
     let (certificate, roots) = mesh_secrets(files);
     tls::DownstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
-            tls_params: (params != tls::TlsParameters::default()).then_some(params),
+            tls_params: parameters(own),
             tls_certificate_sds_secret_configs: vec![certificate],
             validation_context_type: Some(crate::cluster::tls::validation(
                 roots,
@@ -133,14 +141,10 @@ fn server(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::DownstreamTlsCo
     if own.mode == ServerTlsMode::IstioMutual {
         return istio_mutual(own, files, http);
     }
-    let mut common = tls::CommonTlsContext::default();
-    let mut params = tls::TlsParameters {
-        tls_maximum_protocol_version: version(TlsVersion::V1_3) as i32,
-        cipher_suites: wire::strings(CIPHERS),
+    let mut common = tls::CommonTlsContext {
+        tls_params: parameters(own),
         ..Default::default()
     };
-    parameters(&mut params, own);
-    common.tls_params = Some(params);
     if http {
         common.alpn_protocols = wire::strings(["h2", "http/1.1"]);
     }
@@ -212,15 +216,18 @@ fn server(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::DownstreamTlsCo
     }
 }
 
-fn parameters(params: &mut tls::TlsParameters, own: &ServerTls) {
-    if own.min_version != TlsVersion::Auto {
-        params.tls_minimum_protocol_version = version(own.min_version) as i32;
-    }
-    if own.max_version != TlsVersion::Auto {
-        params.tls_maximum_protocol_version = version(own.max_version) as i32;
-    }
-    if !own.ciphers.is_empty() {
-        params.cipher_suites = wire::strings(&own.ciphers);
-    }
-    params.ecdh_curves = wire::strings(&own.ecdh_curves);
+/// What a server says of versions and ciphers; nothing leaves them to Envoy.
+fn parameters(own: &ServerTls) -> Option<tls::TlsParameters> {
+    let number = |of: TlsVersion| match of {
+        TlsVersion::Auto => 0,
+        of => version(of) as i32,
+    };
+    let params = tls::TlsParameters {
+        tls_minimum_protocol_version: number(own.min_version),
+        tls_maximum_protocol_version: number(own.max_version),
+        cipher_suites: wire::strings(&own.ciphers),
+        ecdh_curves: wire::strings(&own.ecdh_curves),
+        ..Default::default()
+    };
+    (params != tls::TlsParameters::default()).then_some(params)
 }

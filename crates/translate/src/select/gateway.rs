@@ -101,7 +101,7 @@ impl Translator {
     /// VirtualServices bound to a gateway that the router may see.
     fn bound(&self, session: &Session<'_>, gateway: &Gateway) -> Vec<Shared<VirtualService>> {
         let namespace = &session.proxy.namespace;
-        scope::routes_of(&self.snapshot, &gateway_ref(gateway), namespace)
+        scope::routes_of(&self.snapshot, &gateway.reference(), namespace)
     }
 
     /// Names of the route configurations of a router.
@@ -124,7 +124,7 @@ impl Translator {
             .map(|o| {
                 let routes = self.bound(session, &o.gateway);
                 GatewayServer {
-                    gateway: gateway_ref(&o.gateway),
+                    gateway: o.gateway.reference(),
                     port: o.server.port,
                     tls: o.server.tls.is_some(),
                     https_redirect: o.server.tls.as_ref().is_some_and(|t| t.https_redirect),
@@ -210,7 +210,7 @@ impl Translator {
                 .or_insert_with(|| self.empty_listener(session, open));
             let routes = self.bound(session, &open.gateway);
             let to = self.destinations(session, &routes, []);
-            let caller = self.gateway_caller(session, [gateway_ref(&open.gateway)].into());
+            let caller = self.gateway_caller(session, [open.gateway.reference()].into());
             let cx = OutboundContext {
                 view: &session.view,
                 own: None,
@@ -312,18 +312,11 @@ impl Translator {
         ) && !open.server.protocol.is_http();
         ends_here.then(|| {
             Shared::new(TlsSpec::Server {
-                tls: tls.clone(),
+                tls: self.snapshot.mesh.tls_defaults.complete(tls),
                 files: session.proxy.tls_files.clone(),
                 http: open.server.protocol == Protocol::Https,
             })
         })
-    }
-}
-
-fn gateway_ref(gateway: &Gateway) -> GatewayRef {
-    GatewayRef::Named {
-        namespace: gateway.meta.namespace.clone(),
-        name: gateway.meta.name.clone(),
     }
 }
 

@@ -60,6 +60,7 @@ impl Translator {
         Shared::new(TlsSpec::Mesh {
             trust_domains,
             min_version: mesh.mtls_min_version,
+            ciphers: mesh.mtls_ciphers.clone(),
             files: session.proxy.tls_files.clone(),
         })
     }

@@ -116,7 +116,7 @@ impl Translator {
             .filter(|_| mode == hawser_model::authn::MtlsMode::Disable)
             .map(|tls| {
                 Shared::new(TlsSpec::Ingress {
-                    tls: tls.clone(),
+                    tls: self.snapshot.mesh.tls_defaults.complete(tls),
                     http: listener.protocol.is_http() || listener.protocol == Protocol::Https,
                 })
             });

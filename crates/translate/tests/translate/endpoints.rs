@@ -8,6 +8,49 @@ use crate::text::View::{Cluster, Endpoints};
 
 const WEB: &str = "outbound|80||web.a.svc.cluster.local";
 
+/// A region of which nothing can be reached from here still counts where priorities are given out.
+#[test]
+fn a_locality_without_a_way_to_it_keeps_its_place() {
+    let rule = "{host: web, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1}, \
+        loadBalancer: {localityLbSetting: {enabled: true, failover: [{from: r1, to: r2}]}}}}";
+    let mesh = Mesh {
+        networks: "{networks: {n1: {endpoints: [{fromRegistry: c1}]}, \
+            n2: {endpoints: [{fromRegistry: c2}], gateways: [{address: 203.0.113.2, port: 15443}]}}}",
+        ..Mesh::of(
+            &(app(
+                "a",
+                "web",
+                "10.96.0.1",
+                &["http 80 8080"],
+                &["10.1.0.1 mtls at=r1.z1", "10.1.0.2 mtls at=r3.z1"],
+            ) + &istio("DestinationRule", "a", "web", rule)),
+        )
+        .and(
+            "c2",
+            &app(
+                "a",
+                "web",
+                "10.97.0.1",
+                &["http 80 8080"],
+                &["10.2.0.1 at=r2.z1"],
+            ),
+        )
+    };
+    check(
+        "the third region stays third",
+        &mesh,
+        &proxy(
+            "sidecar",
+            "10.1.0.9 client.a",
+            json!({"NETWORK": "n1", "LABELS": {"istio-locality": "r1.z1"}}),
+        ),
+        Endpoints(WEB),
+        "r1/z1 w1: 10.1.0.1:8080/mtls
+         r2/z1 p1:
+         r3/z1 p2 w1: 10.1.0.2:8080/mtls",
+    );
+}
+
 /// Istio's own example: two gateways of a network share what stands behind them, so that every weight doubles.
 #[test]
 fn what_another_network_has_is_behind_its_gateways() {

@@ -2,7 +2,7 @@
 
 use crate::check;
 use crate::mesh::{Mesh, app, gateway, istio};
-use crate::text::View::{Clusters, Listener, Listeners, Problems, Routes};
+use crate::text::View::{Clusters, Listener, ListenerPart, Listeners, Problems, Routes};
 
 fn server(name: &str, servers: &str) -> String {
     istio(
@@ -292,5 +292,47 @@ fn ports_of_the_gateways_services() {
     ] {
         let mesh = Mesh::of(&(pod.to_owned() + &services + &http));
         check(name, &mesh, &gateway(), Listeners, expected);
+    }
+}
+
+/// MeshConfig's `tlsDefaults` fill what a server leaves open, `meshMTLS` is the mesh's own TLS.
+#[test]
+fn versions_and_ciphers() {
+    let one = |tls: &str| Mesh {
+        config: "{tlsDefaults: {minProtocolVersion: TLSV1_3, cipherSuites: [A], ecdhCurves: [P-256]}}",
+        ..Mesh::of(&server(
+            "g",
+            &format!(
+                "{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: [h.x], tls: {{{tls}}}}}"
+            ),
+        ))
+    };
+    for (name, tls, expected) in [
+        (
+            "the mesh's",
+            "mode: SIMPLE, credentialName: c",
+            "{cipher_suites:[A],ecdh_curves:[P-256],tls_minimum_protocol_version:TLSv1_3}",
+        ),
+        (
+            "the server's own",
+            "mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_2, maxProtocolVersion: TLSV1_2, cipherSuites: [B]",
+            "{cipher_suites:[B],ecdh_curves:[P-256],tls_maximum_protocol_version:TLSv1_2,tls_minimum_protocol_version:TLSv1_2}",
+        ),
+        (
+            "the mesh's own TLS",
+            "mode: ISTIO_MUTUAL",
+            "nothing at /filter_chains/0/transport_socket/typed_config/common_tls_context/tls_params",
+        ),
+    ] {
+        check(
+            name,
+            &one(tls),
+            &gateway(),
+            ListenerPart(
+                "0.0.0.0_443",
+                "/filter_chains/0/transport_socket/typed_config/common_tls_context/tls_params",
+            ),
+            expected,
+        );
     }
 }
