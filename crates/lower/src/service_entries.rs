@@ -145,10 +145,20 @@ fn ports(object: &Entry, notes: &mut Notes<'_>) -> Vec<Port> {
                 "use one of HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP, TLS",
             );
         }
+        let protocol = known.unwrap_or(hawser_model::Protocol::Unknown);
+        let by_name = protocol.is_http() || protocol == hawser_model::Protocol::Tls;
+        if object.spec.resolution == api::Resolution::DynamicDns && !by_name {
+            notes.error(
+                SCHEMA,
+                format!("{field}.protocol"),
+                "DYNAMIC_DNS reads names from HTTP and TLS alone; this port leads nowhere",
+                "use HTTP, HTTP2, GRPC or TLS",
+            );
+        }
         out.push(Port {
             name: written.name.as_str().into(),
             number,
-            protocol: known.unwrap_or(hawser_model::Protocol::Unknown),
+            protocol,
             target_port: port(written.target_port),
         });
     }

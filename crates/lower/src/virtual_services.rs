@@ -189,7 +189,10 @@ fn http_route(
             .as_ref()
             .map(|f| fault(f, &format!("{field}.fault"), notes)),
         mirrors: mirrors(route, place, field, notes),
-        cors: route.cors_policy.as_ref().map(cors),
+        cors: route
+            .cors_policy
+            .as_ref()
+            .map(|c| cors(c, &format!("{field}.corsPolicy"), notes)),
         request_headers: headers.0,
         response_headers: headers.1,
     }
@@ -437,15 +440,24 @@ fn mirrors(
 }
 
 /// Cross-origin rules. Envoy asks whether `*` is allowed before it asks for the origin, so that `exact: "*"` is all.
-fn cors(cors: &api::CorsPolicy) -> Cors {
+fn cors(cors: &api::CorsPolicy, field: &str, notes: &mut Notes<'_>) -> Cors {
     let exact = |text: &String| StringMatch::Exact(text.as_str().into());
     let origins = if cors.allow_origins.is_empty() {
         cors.allow_origin.iter().map(exact).collect()
     } else {
         cors.allow_origins
             .iter()
-            .filter_map(|m| match m {
-                api::StringMatch::Present => None,
+            .enumerate()
+            .filter_map(|(i, m)| match m {
+                api::StringMatch::Present => {
+                    notes.error(
+                        SCHEMA,
+                        format!("{field}.allowOrigins[{i}]"),
+                        "it names no origin and allows none",
+                        "set exact, prefix or regex",
+                    );
+                    None
+                }
                 api::StringMatch::Exact(text) => Some(exact(text)),
                 api::StringMatch::Regex(text) if text == "*" => {
                     Some(StringMatch::Regex(".*".into()))

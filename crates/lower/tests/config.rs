@@ -97,6 +97,31 @@ fn broken_parts_degrade_themselves() {
 }
 
 #[test]
+fn what_says_nothing_is_said() {
+    let route = "route: [{destination: {host: x.com}}]";
+    let yaml = object(
+        "VirtualService",
+        "v",
+        &format!(
+            "{{hosts: [x.com], http: [{{corsPolicy: {{allowOrigins: [{{exact: '*'}}, {{}}]}}, fault: {{abort: {{httpStatus: 503}}}}, {route}}}]}}"
+        ),
+    ) + &object(
+        "ServiceEntry",
+        "dyn",
+        "{hosts: ['*.com'], location: MESH_EXTERNAL, resolution: DYNAMIC_DNS, ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: https, protocol: HTTPS}]}",
+    );
+    check(
+        "problems",
+        &problems(&snapshot(&[("c1", &yaml)])),
+        "
+        IST0106 VirtualService v.a spec.http[0].fault.abort.percentage: it does not say of which share of requests; none is affected (set percentage.value, from 0 to 100)
+        IST0106 ServiceEntry dyn.a spec.ports[1].protocol: DYNAMIC_DNS reads names from HTTP and TLS alone; this port leads nowhere (use HTTP, HTTP2, GRPC or TLS)
+        IST0106 VirtualService v.a spec.http[0].corsPolicy.allowOrigins[1]: it names no origin and allows none (set exact, prefix or regex)
+        ",
+    );
+}
+
+#[test]
 fn routes_that_lead_nowhere_are_named_with_the_field() {
     let yaml = object(
         "VirtualService",
