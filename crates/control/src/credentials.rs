@@ -173,12 +173,12 @@ impl Store {
 
     /// What is to be followed from now on; what nobody may have or wants any more is forgotten.
     fn follow(&mut self) -> Vec<Key> {
-        let readers = self
-            .streams
-            .values()
-            .filter(|(account, _)| self.known.readers.contains(account));
-        let names =
-            readers.flat_map(|((namespace, _), names)| names.iter().map(move |n| (namespace, n)));
+        let known = &self.known;
+        let names = self.streams.values().flat_map(|(account, names)| {
+            let reader = known.readers.contains(account);
+            let may = move |n: &&Str| reader || known.references.is_public(n);
+            names.iter().filter(may).map(|n| (&account.0, n))
+        });
         let wanted: BTreeSet<Key> = names
             .flat_map(|(namespace, n)| self.known.references.places(namespace, n))
             .collect();

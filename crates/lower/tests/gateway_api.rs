@@ -211,7 +211,11 @@ fn what_a_rule_does() {
         ("an unknown filter: nothing of the route", format!("filters: [{{type: ExtensionRef, extensionRef: {{group: x, kind: k, name: z}}}}], {to}"), ""),
         ("a filter that backends cannot have", "backendRefs: [{name: web, port: 80, filters: [{type: URLRewrite, urlRewrite: {hostname: x}}]}]".to_owned(), ""),
         ("a header value that is none", format!("filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {{set: [{{name: a, value: \"x\\ny\"}}]}}}}], {to}"), ""),
-        ("session persistence", format!("sessionPersistence: {{sessionName: s}}, {to}"), ""),
+        (
+            "session persistence has no effect",
+            format!("sessionPersistence: {{sessionName: s}}, {to}"),
+            "http b.r.0[] => web.b.svc.cluster.local:80*1",
+        ),
         ("a backend without port", "backendRefs: [{name: web}]".to_owned(), ""),
     ] {
         let spec = format!("{{parentRefs: [{{name: gw, namespace: a, sectionName: http}}], rules: [{{{rule}}}]}}");

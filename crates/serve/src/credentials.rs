@@ -85,6 +85,9 @@ pub struct References {
     /// Names that proxies of a namespace may have although they are of another: Gateways of the Gateway API have
     /// ReferenceGrants for them.
     granted: BTreeSet<(Str, Str)>,
+    /// Roots in ConfigMaps that rules of the ConfigMaps' own namespaces refer to: every proxy of the mesh checks the
+    /// servers of those namespaces by them, and they are no secret.
+    public: BTreeSet<Str>,
 }
 
 impl References {
@@ -121,14 +124,24 @@ impl References {
                     .iter()
                     .chain(p.ports.values().filter_map(|port| port.tls.as_ref()))
             });
-            out.named.extend(
-                tls.filter(|t| !t.credential_name.is_empty())
-                    .map(|t| full(&t.credential_name)),
-            );
+            let names: BTreeSet<Str> = tls
+                .filter(|t| !t.credential_name.is_empty())
+                .map(|t| full(&t.credential_name))
+                .collect();
+            let own = format!("configmap://{}/", rule.meta.namespace);
+            let public = names.iter().filter(|n| n.starts_with(&own));
+            out.public.extend(public.cloned());
+            out.named.extend(names);
         }
         out.roots.retain(|n| !out.named.contains(n));
         out.named.extend(out.roots.iter().cloned());
         out
+    }
+
+    /// True of roots that every proxy may have, sidecars too.
+    pub fn is_public(&self, name: &str) -> bool {
+        self.public
+            .contains(name.strip_suffix(ROOTS).unwrap_or(name))
     }
 
     /// Where to look, in this order, for what a proxy of a namespace calls by this name; nothing if it may not have it.
@@ -150,7 +163,7 @@ impl References {
                 .iter()
                 .any(|(to, what)| &**to == namespace && &**what == named)
         };
-        if of != namespace && !granted() {
+        if of != namespace && !granted() && !self.public.contains(named) {
             return Vec::new();
         }
         let key = |name: &str| Key {
@@ -190,14 +203,12 @@ pub struct Credentials {
 impl Credentials {
     /// What a proxy calls by this name, if it may have it and it is there. The proxy's identity must be a verified one.
     pub fn resource(&self, proxy: &Proxy, name: &Str) -> Option<Resource> {
-        let identity = proxy
-            .identity
-            .as_ref()
-            .filter(|_| proxy.kind == ProxyKind::Router)?;
-        if !self
-            .readers
-            .contains(&(identity.namespace.clone(), identity.service_account.clone()))
-        {
+        let identity = proxy.identity.as_ref()?;
+        let reader = || {
+            let account = (identity.namespace.clone(), identity.service_account.clone());
+            proxy.kind == ProxyKind::Router && self.readers.contains(&account)
+        };
+        if !self.references.is_public(name) && !reader() {
             return None;
         }
         let places = self.references.places(&identity.namespace, name);
@@ -312,6 +323,11 @@ mod tests {
                 .iter()
                 .map(|(to, what)| (Str::from(*to), Str::from(*what)))
                 .collect(),
+            public: named
+                .iter()
+                .filter(|n| n.ends_with("/public"))
+                .map(|n| Str::from(*n))
+                .collect(),
         }
     }
 
@@ -333,6 +349,8 @@ mod tests {
                 "kubernetes-gateway://b/granted",
                 "file://x",
                 "kubernetes://odd-cacert",
+                "configmap://b/public",
+                "configmap://b/private",
             ],
             &[("a", "kubernetes-gateway://b/granted")],
         );
@@ -349,6 +367,12 @@ mod tests {
         check(&r, ("a", "kubernetes-gateway://b/granted"), &["b/granted"]);
         check(&r, ("c", "kubernetes-gateway://b/granted"), &[]);
         check(&r, ("a", "file://x"), &[]);
+        check(
+            &r,
+            ("a", "configmap://b/public-cacert"),
+            &["b/public-cacert", "b/public"],
+        );
+        check(&r, ("a", "configmap://b/private-cacert"), &[]);
     }
 
     fn proxy(kind: &str, account: &str) -> Proxy {
@@ -395,6 +419,7 @@ mod tests {
                     "kubernetes://roots",
                     "kubernetes://late",
                     "kubernetes://a/both",
+                    "configmap://b/public",
                 ],
                 &[],
             ),
@@ -408,6 +433,14 @@ mod tests {
                     data(&[("tls.crt", "C"), ("tls.key", "hunter2"), ("ca.crt", "R")]),
                 ),
                 (key("roots"), data(&[("cacert", "R")])),
+                (
+                    Key {
+                        config_map: true,
+                        namespace: "b".into(),
+                        name: "public".into(),
+                    },
+                    data(&[("ca.crt", "R")]),
+                ),
             ]
             .into(),
             readers: [("a".into(), "gateway".into())].into(),
@@ -443,6 +476,11 @@ mod tests {
             given(&proxy("sidecar", "gateway"), "kubernetes://web"),
             None,
             "a sidecar"
+        );
+        assert_eq!(
+            given(&proxy("sidecar", "other"), "configmap://b/public-cacert"),
+            Some("validation_context"),
+            "roots that are no secret"
         );
         assert!(
             !format!("{credentials:?}").contains("104, 117"),

@@ -27,7 +27,9 @@ fn one(
     soft: &mut Vec<Fault>,
 ) -> Result<Vec<Rule>, Fault> {
     if rule.session_persistence.is_some() {
-        return Err(unsupported("sessionPersistence"));
+        // Requests are served all the same, as by Istio.
+        let message = "sessionPersistence has no effect";
+        soft.push(Fault::new("UnsupportedValue", message));
     }
     let route = HttpRoute {
         name: name(rule.name.as_deref(), &object.meta, i),
