@@ -2,6 +2,7 @@
 
 use crate::codes::{NO_WORKLOADS, NOT_FOUND};
 use crate::finding::{Finding, on, selector_text};
+use crate::pods::Pod;
 use crate::world::World;
 use hawser_api::Kind;
 use hawser_api::message::nearest;
@@ -9,6 +10,7 @@ use hawser_api::message::nearest;
 pub fn authorization_policies(world: &World) -> Vec<Finding> {
     let mut out = Vec::new();
     let pods = &world.shared.pods;
+    let in_mesh = |pod: &Pod| pod.in_mesh || pod.is_ambient();
     for policy in &world.authorization_policies {
         let object = || on(Kind::AuthorizationPolicy, &policy.meta);
         let namespace = &policy.meta.namespace;
@@ -16,11 +18,11 @@ pub fn authorization_policies(world: &World) -> Vec<Finding> {
         let none = hawser_api::Labels::new();
         let selector = policy.spec.selector.as_ref().map(|s| &s.match_labels);
         let somebody = match selector {
-            Some(labels) if mesh_wide => pods.select(labels).any(|p| p.in_mesh),
+            Some(labels) if mesh_wide => pods.select(labels).any(in_mesh),
             None if mesh_wide => true,
             of_namespace => pods
                 .select_in(namespace, of_namespace.unwrap_or(&none))
-                .any(|p| p.in_mesh),
+                .any(in_mesh),
         };
         if !somebody {
             let (path, message, help) = match selector {

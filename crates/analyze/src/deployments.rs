@@ -14,6 +14,10 @@ pub fn services_of_deployments(world: &World) -> Vec<Finding> {
         let template = &deployment.spec.template;
         let namespace = &deployment.meta.namespace;
         let labels = &template.metadata.labels;
+        // A waypoint's Services are made for it.
+        if deployment.label("gateway.istio.io/managed") == Some("istio.io-mesh-controller") {
+            continue;
+        }
         if !in_mesh(
             &template.spec.containers,
             labels,

@@ -78,6 +78,7 @@ fn offer(world: &World, namespace: &str, labels: &Labels, offered: &mut BTreeSet
             }
             let target = match &port.target_port {
                 Some(IntOrString::Int(number)) if *number != 0 => *number,
+                Some(IntOrString::String(text)) => text.parse().unwrap_or(port.port),
                 _ => port.port,
             };
             offered.extend(u32::try_from(target));

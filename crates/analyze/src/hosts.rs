@@ -16,6 +16,8 @@ pub const EVERYBODY: &str = "*";
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     pub ports: BTreeSet<u32>,
+    /// Whether a Service or ServiceEntry has more than one: a route must then name its port.
+    pub several_ports: bool,
     /// A ServiceEntry's `workloadSelector`.
     pub workloads: Labels,
     /// `namespace/name` of the Service, if it is one.
@@ -88,6 +90,7 @@ impl Hosts {
                     known
                         .ports
                         .extend(entry.spec.ports.iter().map(|p| p.number));
+                    known.several_ports |= entry.spec.ports.len() > 1;
                     if let Some(selector) = &entry.spec.workload_selector {
                         known.workloads = selector.labels.clone();
                     }
@@ -113,10 +116,11 @@ impl Hosts {
                         ..Host::default()
                     };
                 }
-                let ports = service.object.spec.ports.iter();
+                let ports = &service.object.spec.ports;
+                known.several_ports |= ports.len() > 1;
                 known
                     .ports
-                    .extend(ports.filter_map(|p| u32::try_from(p.port).ok()));
+                    .extend(ports.iter().filter_map(|p| u32::try_from(p.port).ok()));
             }
         }
         out

@@ -47,7 +47,7 @@ pub fn destinations(world: &World) -> Vec<Finding> {
             };
             let ports: Vec<String> = known.ports.iter().map(u32::to_string).collect();
             match &target.destination.port {
-                None if ports.len() > 1 => {
+                None if known.several_ports => {
                     let message = format!(
                         "host {host} has several ports ({}), and the route names none",
                         ports.join(", ")

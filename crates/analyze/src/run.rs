@@ -4,6 +4,7 @@ use crate::analyzers::{ALL, Run};
 use crate::codes::DUPLICATE_OBJECT;
 use crate::finding::Finding;
 use crate::world::{World, worlds};
+use hawser_api::mesh::MeshConfig;
 use hawser_api::{ObjectRef, Resource, validate};
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ pub struct Cluster {
 }
 
 /// What does not follow from the objects.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where the control plane is; `istio-system` by default.
     pub istio_namespace: String,
@@ -30,6 +31,10 @@ pub struct Settings {
     pub now: i64,
     /// Whether Secrets were to be had; if not, nothing is said of them.
     pub secrets_known: bool,
+    /// The revision whose settings hold (ConfigMap `istio-REVISION`); `default` is ConfigMap `istio`.
+    pub revision: String,
+    /// The mesh's settings, if not those of the cluster's ConfigMap.
+    pub mesh: Option<MeshConfig>,
 }
 
 impl Default for Settings {
@@ -38,6 +43,8 @@ impl Default for Settings {
             istio_namespace: "istio-system".to_owned(),
             now: 0,
             secrets_known: true,
+            revision: "default".to_owned(),
+            mesh: None,
         }
     }
 }

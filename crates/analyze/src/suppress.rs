@@ -33,7 +33,19 @@ impl FromStr for Suppression {
 
 impl Suppression {
     pub fn matches(&self, finding: &Finding) -> bool {
-        self.code == finding.code && glob(&self.origin, &finding.origin)
+        self.code == finding.code
+            && (glob(&self.origin, &finding.origin) || glob(&self.origin, &dotted(&finding.origin)))
+    }
+}
+
+/// `Pod NAME.NAMESPACE`, as istioctl once called what is `Pod NAMESPACE/NAME` now, and its help still does.
+fn dotted(origin: &str) -> String {
+    match origin.split_once(' ') {
+        Some((kind, name)) => match name.split_once('/') {
+            Some((namespace, name)) => format!("{kind} {name}.{namespace}"),
+            None => origin.to_owned(),
+        },
+        None => origin.to_owned(),
     }
 }
 
@@ -59,7 +71,7 @@ fn glob(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::glob;
+    use super::{dotted, glob};
 
     #[test]
     fn patterns() {
@@ -75,5 +87,12 @@ mod tests {
         ] {
             assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn names_of_either_form() {
+        assert_eq!(dotted("Pod testing/mypod"), "Pod mypod.testing");
+        assert_eq!(dotted("Namespace foo"), "Namespace foo");
+        assert_eq!(dotted(""), "");
     }
 }

@@ -156,7 +156,7 @@ fn world(
     shared: &Arc<Shared>,
     settings: &Settings,
 ) -> World {
-    let config = mesh_settings(&objects, &settings.istio_namespace);
+    let config = mesh_settings(&objects, settings);
     let mut world = World {
         cluster,
         cluster_name,
@@ -342,17 +342,25 @@ struct MeshSettings {
 }
 
 /// MeshConfig and MeshNetworks as ConfigMap `istio` has them. What is wrong in them is for the control plane to say.
-fn mesh_settings(objects: &Objects, istio_namespace: &str) -> MeshSettings {
-    let mut out = MeshSettings::default();
+fn mesh_settings(objects: &Objects, settings: &Settings) -> MeshSettings {
+    let mut out = MeshSettings {
+        mesh: settings.mesh.clone().unwrap_or_default(),
+        networks: None,
+    };
     let name = ObjectRef {
         kind: Kind::ConfigMap,
-        namespace: istio_namespace.to_owned(),
-        name: "istio".to_owned(),
+        namespace: settings.istio_namespace.clone(),
+        name: match settings.revision.as_str() {
+            "" | "default" => "istio".to_owned(),
+            revision => format!("istio-{revision}"),
+        },
     };
     let Some(Resource::ConfigMap(map)) = objects.get(&name) else {
         return out;
     };
-    if let Some(value) = map.spec.data.get("mesh").and_then(|text| yaml(text)) {
+    if settings.mesh.is_none()
+        && let Some(value) = map.spec.data.get("mesh").and_then(|text| yaml(text))
+    {
         out.mesh = MeshConfig::from_value(value).0;
     }
     if let Some(value) = map

@@ -22,7 +22,8 @@ macro_rules! message {
             fn read(value: serde_json::Value, cx: &mut $crate::message::Reader) -> Self {
                 #[allow(unused_mut, reason = "a message may have no fields")]
                 let mut out = Self::default();
-                let Some(map) = cx.object(value) else { return out };
+                let known = || vec![$( $crate::define::json_field!($field $(, $json)?) ),*];
+                let Some(map) = cx.object(value, known) else { return out };
                 $(
                     let group = [$( $crate::define::field_name!($member) ),+];
                     let set: Vec<&str> = group
@@ -43,7 +44,7 @@ macro_rules! message {
                     )*
                     let _ = value;
                     if !$crate::define::is_slim!($($mode)?) {
-                        let known: Vec<String> = vec![$( $crate::define::json_field!($field $(, $json)?) ),*];
+                        let known: Vec<String> = known();
                         let known: Vec<&str> = known.iter().map(String::as_str).collect();
                         cx.unknown(key, &known);
                     }
@@ -149,8 +150,9 @@ macro_rules! one_of {
 
         impl $crate::message::Field for $Name {
             fn read(value: serde_json::Value, cx: &mut $crate::message::Reader) -> Self {
-                let Some(map) = cx.object(value) else { return Self::$unset };
                 let known = [$($json),*];
+                let names = || known.iter().map(|name| String::from(*name)).collect();
+                let Some(map) = cx.object(value, names) else { return Self::$unset };
                 let set: Vec<&str> = known.iter().filter(|k| map.get(**k).is_some_and(|v| !v.is_null())).copied().collect();
                 $crate::define::at_most_one(&set, cx);
                 let mut out = Self::$unset;

@@ -338,7 +338,7 @@ impl Resource {
 
 fn read<S: Field, T: Field>(value: Value, has_spec: bool) -> (Object<S, T>, Vec<Fault>) {
     let mut cx = Reader::new();
-    let mut map = cx.object(value).unwrap_or_default();
+    let mut map = cx.object(value, Vec::new).unwrap_or_default();
     map.remove("apiVersion");
     map.remove("kind");
     cx.enter("metadata".to_owned());

@@ -140,6 +140,22 @@ pub fn documents(file: &str, bytes: &[u8]) -> Result<Vec<Document>, ManifestErro
     if bytes.len() > MAX_BYTES {
         return Err(ManifestError::TooLarge { file });
     }
+    // To the scanner a NUL would be the end.
+    if let Some(offset) = bytes.iter().position(|b| *b == 0) {
+        let before = bytes.get(..offset).unwrap_or_default();
+        let mut lines = before.rsplit(|b| *b == b'\n');
+        let position = Position {
+            column: lines.next().map_or(0, <[u8]>::len) + 1,
+            line: lines.count() + 1,
+        };
+        let message = "a NUL character: this is no text".to_owned();
+        out.errors.push(ManifestError::Syntax {
+            file,
+            position,
+            message,
+        });
+        return out;
+    }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => Arc::<str>::from(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {

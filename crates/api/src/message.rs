@@ -116,7 +116,7 @@ impl Reader {
     pub(crate) fn unknown(&mut self, key: String, known: &[&str]) {
         let help = match nearest(&key, known) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => String::new(),
+            None => fields(known),
         };
         let message = format!("unknown field \"{key}\"");
         self.enter(key);
@@ -124,23 +124,51 @@ impl Reader {
         self.leave();
     }
 
-    pub(crate) fn object(&mut self, value: Value) -> Option<Map<String, Value>> {
+    /// An object; `known` are the names of its fields, for the message if it is none.
+    pub(crate) fn object(
+        &mut self,
+        value: Value,
+        known: impl FnOnce() -> Vec<String>,
+    ) -> Option<Map<String, Value>> {
         match value {
             Value::Object(map) => Some(map),
             Value::Null => None,
             other => {
-                self.wrong_type("an object", &other);
+                let known = known();
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let help = match other {
+                    Value::Array(_) => "remove the - before its first field".to_owned(),
+                    _ => fields(&known),
+                };
+                self.not_a("an object", &other, help);
                 None
             }
         }
     }
 
     pub(crate) fn wrong_type(&mut self, wanted: &str, got: &Value) {
-        // YAML reads no, on, 1.10 and the like as something else than text.
-        let help = match got {
-            Value::Bool(_) | Value::Number(_) if wanted == "a string" => "put the value in quotes",
-            _ => "",
+        let help = match (wanted, got) {
+            // YAML reads no, on, 1.10 and the like as something else than text.
+            ("a string", Value::Bool(_) | Value::Number(_)) => "put the value in quotes".to_owned(),
+            ("a whole number" | "a number" | "true or false", Value::String(text))
+                if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() =>
+            {
+                "remove the quotes".to_owned()
+            }
+            ("a list", Value::Object(_)) => {
+                "put a - before the first field of each item".to_owned()
+            }
+            ("a list", Value::String(text)) if text.len() <= 60 => format!("write [{text}]"),
+            ("a list", Value::Number(_) | Value::Bool(_)) => format!("write [{got}]"),
+            (wanted, Value::Number(number)) if wanted.starts_with("a duration") => {
+                format!("write {number}s, if seconds are meant")
+            }
+            _ => String::new(),
         };
+        self.not_a(wanted, got, help);
+    }
+
+    fn not_a(&mut self, wanted: &str, got: &Value, help: String) {
         self.fault(
             FaultKind::Type,
             format!("must be {wanted}, not {}", describe(got)),
@@ -151,6 +179,16 @@ impl Reader {
     /// What was found wrong, in the order of the document.
     pub fn finish(self) -> Vec<Fault> {
         self.faults
+    }
+}
+
+/// The names of fields, if they are few enough to be read.
+fn fields(known: &[&str]) -> String {
+    match known.len() {
+        0 => String::new(),
+        1 => format!("its only field is {}", known.concat()),
+        2..=12 => format!("its fields are {}", known.join(", ")),
+        _ => String::new(),
     }
 }
 
@@ -370,7 +408,7 @@ pub type Struct = Map<String, Value>;
 
 impl Field for Struct {
     fn read(value: Value, cx: &mut Reader) -> Self {
-        cx.object(value).unwrap_or_default()
+        cx.object(value, Vec::new).unwrap_or_default()
     }
     fn write(&self) -> Value {
         Value::Object(self.clone())
@@ -489,7 +527,7 @@ impl Key for u32 {
 impl<K: Key, T: Field> Field for BTreeMap<K, T> {
     fn read(value: Value, cx: &mut Reader) -> Self {
         let mut out = BTreeMap::new();
-        for (key, value) in cx.object(value).unwrap_or_default() {
+        for (key, value) in cx.object(value, Vec::new).unwrap_or_default() {
             let parsed = K::parse(&key);
             cx.enter(key);
             match parsed {

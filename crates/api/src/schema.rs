@@ -200,7 +200,11 @@ impl Checker {
                         .collect();
                     if !seen.insert(id) {
                         self.within_item(i, |c| {
-                            c.broken(format!("has the same {} as another item", keys.join(", ")))
+                            c.fault(
+                                FaultKind::Rule,
+                                format!("another item has the same {}", keys.join(", ")),
+                                "rename or remove one",
+                            );
                         });
                     }
                 }

@@ -45,7 +45,7 @@ fn faults_have_paths_and_ways_out() {
     check(
         "wrong type",
         &virtual_service("{hosts: a}"),
-        &["spec.hosts: must be a list, not the string \"a\""],
+        &["spec.hosts: must be a list, not the string \"a\" (write [a])"],
     );
     check(
         "several",

@@ -3,10 +3,12 @@
 mod load;
 mod output;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use hawser_analyze::{Settings, Suppression, analyze};
 use hawser_api::validate::Severity;
 
@@ -73,6 +75,28 @@ pub struct AnalyzeArgs {
     /// Only list the analyzers.
     #[arg(short = 'L', long)]
     list_analyzers: bool,
+    /// Take the mesh's settings from this file instead of a cluster's ConfigMap.
+    #[arg(
+        long = "meshConfigFile",
+        alias = "mesh-config-file",
+        value_name = "FILE"
+    )]
+    mesh_config_file: Option<PathBuf>,
+    /// The revision whose settings hold: ConfigMap istio-REVISION.
+    #[arg(long, default_value = "default")]
+    revision: String,
+    /// Analyse the clusters of the control plane's remote secrets (label istio/multiCluster) as well.
+    #[arg(long)]
+    multi_cluster: bool,
+    /// The time that each cluster may take to answer.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+    /// Colours; by default where the output is a terminal.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    color: Option<bool>,
+    /// Say what was analysed.
+    #[arg(short, long)]
+    verbose: bool,
     /// Do not complain of documents that are no objects, or of kinds of Istio that are not known.
     #[arg(long)]
     ignore_unknown: bool,
@@ -109,6 +133,13 @@ enum Output {
 /// The exit status for a command that cannot be carried out as given.
 const WRONG_USE: u8 = 2;
 
+fn duration(text: &str) -> Result<Duration, String> {
+    let read = hawser_api::Duration::parse(text).ok();
+    read.and_then(|d| u64::try_from(d.nanos()).ok())
+        .map(Duration::from_nanos)
+        .ok_or_else(|| "write a number and a unit, such as 30s or 1m30s".to_owned())
+}
+
 /// Prints what is wrong; the exit status says whether anything is.
 pub async fn run(args: AnalyzeArgs) -> Result<ExitCode> {
     if args.list_analyzers {
@@ -138,9 +169,15 @@ pub async fn run(args: AnalyzeArgs) -> Result<ExitCode> {
                 kubeconfig,
                 context,
             } => {
-                inventory
-                    .add_live(name, kubeconfig, context.as_deref())
-                    .await?
+                let reading = inventory.add_live(name, kubeconfig, context.as_deref());
+                let client = in_time(args.timeout, name, reading).await?;
+                if args.multi_cluster {
+                    let secrets = load::remote_clusters(&client, &args.istio_namespace);
+                    for (remote, client) in in_time(args.timeout, name, secrets).await? {
+                        let reading = inventory.add_cluster(&remote, &client);
+                        in_time(args.timeout, &remote, reading).await?;
+                    }
+                }
             }
             Source::Files { name, input } => {
                 if let Err(error) = inventory.add_files(name, input) {
@@ -150,13 +187,39 @@ pub async fn run(args: AnalyzeArgs) -> Result<ExitCode> {
             }
         }
     }
+    let mesh = match args.mesh_config_file.as_deref().map(load::mesh_config) {
+        None => None,
+        Some(Ok((mesh, faults))) => {
+            inventory.unreadable.extend(faults);
+            Some(mesh)
+        }
+        Some(Err(error)) => {
+            eprintln!("hawser: {error:#}");
+            return Ok(ExitCode::from(WRONG_USE));
+        }
+    };
     let settings = Settings {
         istio_namespace: args.istio_namespace.clone(),
         now: time::OffsetDateTime::now_utc().unix_timestamp(),
         secrets_known: inventory.secrets_known,
+        revision: args.revision.clone(),
+        mesh,
     };
     let (clusters, places, unreadable) = inventory.finish();
     let names: Vec<String> = clusters.iter().map(|c| c.name.clone()).collect();
+    if args.verbose {
+        for cluster in &clusters {
+            eprintln!(
+                "Analyzed {} objects of {}.",
+                cluster.objects.len(),
+                cluster.name
+            );
+        }
+        eprintln!(
+            "Ran {} analyzers; -L lists them.",
+            hawser_analyze::ALL.len()
+        );
+    }
     let findings = analyze(clusters, &settings);
     let mut messages: Vec<Message> = Vec::new();
     if !args.ignore_unknown {
@@ -186,11 +249,25 @@ pub async fn run(args: AnalyzeArgs) -> Result<ExitCode> {
         (None, true) => "all namespaces".to_owned(),
         (None, false) => "namespace: default".to_owned(),
     };
-    output::print(&messages, args.output, &scope);
+    let color = args.color.unwrap_or_else(|| {
+        std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+    });
+    output::print(&messages, args.output, &scope, color);
     if failed && args.output == Output::Log {
         eprintln!("Analyzers found issues when analyzing {scope}.");
     }
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// What a cluster answers, if it does so in time.
+async fn in_time<T>(
+    timeout: Duration,
+    name: &str,
+    reading: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(timeout, reading)
+        .await
+        .with_context(|| format!("cluster {name} has not answered within {timeout:?}"))?
 }
 
 /// The clusters and files that are meant; a file without a cluster of its own belongs to the first one.

@@ -112,8 +112,18 @@ fn check(file: &str, bytes: &[u8], namespace: &str, found: &mut Vec<Located>) ->
     count
 }
 
-/// Whether the document is one of Istio's objects (other kinds are let pass).
+/// Whether the document is an object of a kind that is looked at (others are let pass).
 fn check_doc(doc: &Doc, namespace: &str, found: &mut Vec<Located>) -> bool {
+    for path in &doc.duplicates {
+        let mut twice = plain(
+            doc.file(),
+            Some(doc.position(path)),
+            format!("{path} stands twice in its mapping"),
+        );
+        twice.code = hawser_analyze::DUPLICATE_KEY.id;
+        twice.help = "remove one of them; strict readers refuse the document".to_owned();
+        found.push(twice);
+    }
     let mut report = check_document(doc.value.clone(), namespace);
     match &report.unknown {
         Some(ParseError::UnknownKind { api_version, .. }) if !is_ours(api_version) => return false,
@@ -127,28 +137,18 @@ fn check_doc(doc: &Doc, namespace: &str, found: &mut Vec<Located>) -> bool {
         }
         None => {}
     }
-    for path in &doc.duplicates {
-        let mut twice = plain(
-            doc.file(),
-            Some(doc.position(path)),
-            format!("{path} stands twice in its mapping; the last one counts"),
-        );
-        twice.severity = Severity::Warning;
-        found.push(twice);
-    }
     if let Some(object) = &report.object {
         report
             .findings
             .extend(hawser_control::envoy_patch::check(object));
     }
-    let istio = doc.value["apiVersion"].as_str().is_some_and(is_ours);
     found.extend(
         report
             .findings
             .into_iter()
             .map(|finding| locate(doc, finding)),
     );
-    istio
+    true
 }
 
 /// Whether an `apiVersion` is one that must be known here.

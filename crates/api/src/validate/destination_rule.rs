@@ -295,7 +295,7 @@ fn is_prime(n: u64) -> bool {
                     .all(|f| !n.is_multiple_of(f))))
 }
 
-fn locality_lb(c: &mut Check, lb: &LocalityLoadBalancerSetting, outlier: bool) {
+pub(super) fn locality_lb(c: &mut Check, lb: &LocalityLoadBalancerSetting, outlier: bool) {
     if !lb.distribute.is_empty() && !lb.failover.is_empty() {
         c.error(
             "distribute and failover exclude each other",

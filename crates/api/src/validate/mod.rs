@@ -4,11 +4,17 @@
 //! finding names the field, and says what to do where that is not plain from the message.
 
 mod cel;
+mod check;
 mod destination_rule;
 mod envoy_filter;
 mod extensions;
 mod gateway;
+mod gateway_api;
+mod gateway_routes;
 mod http_route;
+mod ingress;
+mod mesh;
+mod metadata;
 pub mod names;
 mod policy;
 pub mod re2;
@@ -19,13 +25,13 @@ mod telemetry;
 mod unreachable;
 mod virtual_service;
 
+use check::{Check, sentence};
+
 use crate::kinds::{Kind, ObjectRef, Origin, ParseError, Resource, parse};
-use crate::message::{Fault, FaultKind, nearest, push_key};
-use crate::networking::Percent;
-use crate::scalar::Duration;
+use crate::message::{Fault, FaultKind, nearest};
 use crate::schema;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// How bad a finding is.
@@ -57,6 +63,10 @@ pub const INEFFECTIVE_MATCH: &str = "IST0131";
 
 /// Our code for mistakes that Istio's own validation lets pass without a word.
 pub const UNSEEN_BY_ISTIO: &str = "HWS0004";
+/// Our code for objects of Kubernetes and the Gateway API that a cluster refuses.
+pub const REFUSED_BY_CLUSTER: &str = "HWS0005";
+/// Our code for settings of the mesh that the control plane refuses.
+pub const MESH_SETTINGS: &str = "HWS0006";
 
 /// One thing found in one object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,17 +115,28 @@ pub fn check_document(mut value: Value, namespace: &str) -> Report {
             };
         }
     };
+    let mistyped: Vec<String> = faults
+        .iter()
+        .filter(|f| f.kind == FaultKind::UnknownField)
+        .map(|f| f.path.clone())
+        .collect();
     let mut findings: Vec<Finding> = faults
         .into_iter()
         .map(|fault| from_fault(fault, &object))
         .collect();
-    findings.extend(resource.iter().flat_map(validate));
+    let mut said = BTreeSet::new();
+    findings.extend(resource.iter().flat_map(validate).filter(|f| {
+        !mistyped.iter().any(|m| follows(&f.path, m))
+            && said.insert((f.path.clone(), f.message.clone()))
+    }));
     for fault in schema_faults {
         // One mistake, one message: Istio's rules and the types say more than the schema.
         let said = |f: &Finding| f.path == fault.path || is_child(&f.path, &fault.path);
-        if !findings
-            .iter()
-            .any(|f| f.severity == Severity::Error && said(f))
+        let follows = mistyped.iter().any(|m| follows(&fault.path, m));
+        if !follows
+            && !findings
+                .iter()
+                .any(|f| f.severity == Severity::Error && said(f))
         {
             findings.push(from_fault(fault, &object));
         }
@@ -125,6 +146,18 @@ pub fn check_document(mut value: Value, namespace: &str) -> Report {
         findings,
         unknown: None,
     }
+}
+
+/// Whether what is found at `path` comes of the unknown field `mistyped`: it is about the object that has the field, or about
+/// the field that was meant.
+fn follows(path: &str, mistyped: &str) -> bool {
+    let Some((parent, key)) = mistyped.rsplit_once('.') else {
+        return false;
+    };
+    path == parent
+        || path
+            .rsplit_once('.')
+            .is_some_and(|(of, field)| of == parent && nearest(key, &[field]).is_some())
 }
 
 /// Whether `path` names a field or an item of what `parent` names, or a field of an item.
@@ -162,94 +195,16 @@ fn schema_faults(value: &Value) -> Vec<Fault> {
     if kind.info().origin == Origin::Kubernetes {
         return Vec::new();
     }
-    let mut faults = metadata_faults(value);
+    let mut faults = metadata::faults(value);
     match value.get("spec") {
         Some(spec) if !spec.is_null() => {
             let rules = crate::crd::spec_rules(kind);
             faults.extend(schema::check(kind.spec_shape(), rules, spec, "spec"))
         }
-        _ if crate::crd::spec_required(kind) => faults.push(rule("spec", "is required", "")),
+        _ if crate::crd::spec_required(kind) => {
+            faults.push(metadata::rule("spec", "is required", ""))
+        }
         _ => {}
-    }
-    faults
-}
-
-fn rule(path: &str, message: impl Into<String>, help: &str) -> Fault {
-    Fault {
-        path: path.to_owned(),
-        kind: FaultKind::Rule,
-        message: message.into(),
-        help: help.to_owned(),
-    }
-}
-
-/// The fields of `metadata` (meta/v1).
-const METADATA: &[&str] = &[
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
-
-/// What any API server says of an object's metadata.
-fn metadata_faults(value: &Value) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let Some(meta) = value.get("metadata").and_then(Value::as_object) else {
-        return vec![rule("metadata", "is required", "give the object a name")];
-    };
-    for key in meta.keys().filter(|k| !METADATA.contains(&k.as_str())) {
-        let help = nearest(key, METADATA)
-            .map(|near| format!("did you mean \"{near}\"?"))
-            .unwrap_or_default();
-        let mut path = "metadata".to_owned();
-        push_key(&mut path, key);
-        faults.push(Fault {
-            kind: FaultKind::UnknownField,
-            ..rule(&path, format!("unknown field \"{key}\""), &help)
-        });
-    }
-    let text = |key: &str| meta.get(key).and_then(Value::as_str).unwrap_or_default();
-    let lower = text("name")
-        .bytes()
-        .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || matches!(b, b'-' | b'.'));
-    if text("name").is_empty() {
-        if text("generateName").is_empty() {
-            faults.push(rule("metadata.name", "is required", ""));
-        }
-    } else if !lower
-        || !text("name")
-            .split('.')
-            .all(names::is_dns_label_of_any_length)
-        || text("name").len() > 253
-    {
-        faults.push(rule(
-            "metadata.name",
-            format!("\"{}\" is not a name that an object can have", text("name")),
-            "use lower case letters, digits, hyphens and dots",
-        ));
-    }
-    for (key, value) in meta
-        .get("labels")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        if let Err(wrong) = names::label(key, value.as_str().unwrap_or_default()) {
-            let mut path = "metadata.labels".to_owned();
-            push_key(&mut path, key);
-            faults.push(rule(&path, wrong.message, &wrong.help));
-        }
     }
     faults
 }
@@ -257,11 +212,10 @@ fn metadata_faults(value: &Value) -> Vec<Fault> {
 /// A fault of reading or of the schema, as a finding. An unknown field of the Gateway API, which grows without Hawser, is
 /// only a warning.
 pub fn from_fault(fault: Fault, object: &ObjectRef) -> Finding {
-    let foreign = object.kind.info().origin == Origin::GatewayApi && fault.harmless();
-    let (code, severity) = if foreign {
-        (SCHEMA_WARNING, Severity::Warning)
-    } else {
-        (SCHEMA_ERROR, Severity::Error)
+    let (code, severity) = match object.kind.info().origin {
+        Origin::GatewayApi if fault.harmless() => (REFUSED_BY_CLUSTER, Severity::Warning),
+        Origin::GatewayApi => (REFUSED_BY_CLUSTER, Severity::Error),
+        _ => (SCHEMA_ERROR, Severity::Error),
     };
     Finding {
         code,
@@ -273,277 +227,70 @@ pub fn from_fault(fault: Fault, object: &ObjectRef) -> Finding {
     }
 }
 
-/// A message that stands without its path: one that begins with its verb gets the field's name for a subject.
-fn sentence(path: &str, message: String) -> String {
-    const VERBS: [&str; 9] = [
-        "is ",
-        "has ",
-        "must ",
-        "excludes ",
-        "contradicts ",
-        "needs ",
-        "uses ",
-        "cannot ",
-        "adds ",
-    ];
-    if !VERBS.iter().any(|verb| message.starts_with(verb)) {
-        return message;
-    }
-    // An item of a list is called by the list's name, an entry of a map by its key.
-    let end = path.trim_end_matches(']');
-    let indexed = end
-        .rsplit_once('[')
-        .filter(|(_, index)| index.bytes().all(|b| b.is_ascii_digit()) && !index.is_empty());
-    let name = match indexed {
-        Some((list, _)) => list.rsplit(['.', ']']).next().unwrap_or(list),
-        None => end.rsplit(['.', '[']).next().unwrap_or(end),
-    };
-    if name.is_empty() {
-        message
-    } else {
-        format!("{name} {message}")
-    }
-}
-
-/// Checks an object that could be read against Istio's rules. Kinds of Kubernetes and of the Gateway API have none here.
+/// Checks an object that could be read: against Istio's rules, those of the Gateway API's CRDs, and those of Kubernetes for
+/// what the mesh reads of it.
 pub fn validate(resource: &Resource) -> Vec<Finding> {
     let mut check = Check {
         object: resource.object_ref(),
         path: String::new(),
         findings: Vec::new(),
         unseen: false,
+        own: None,
     };
-    if resource.kind().info().origin == Origin::Istio && check.annotations(resource) {
-        check.within("spec", |c| match resource {
-            Resource::VirtualService(o) => {
-                virtual_service::check(c, &o.spec);
-                unreachable::check(c, &o.spec);
+    match resource.kind().info().origin {
+        Origin::Istio if check.annotations(resource) => {
+            check.within("spec", |c| istio(c, resource));
+        }
+        Origin::Istio => {}
+        Origin::GatewayApi => {
+            check.own = Some(REFUSED_BY_CLUSTER);
+            check.within("spec", |c| match resource {
+                Resource::K8sGateway(o) => gateway_api::check_gateway(c, &o.spec),
+                Resource::HttpRoute(o) => gateway_routes::check_http_route(c, &o.spec),
+                Resource::GrpcRoute(o) => gateway_routes::check_grpc_route(c, &o.spec),
+                Resource::TlsRoute(o) => gateway_routes::check_tls_route(c, &o.spec),
+                Resource::TcpRoute(o) => gateway_routes::l4_rules(c, &o.spec.rules),
+                Resource::BackendTlsPolicy(o) => gateway_api::check_backend_tls(c, &o.spec),
+                _ => {}
+            });
+        }
+        Origin::Kubernetes => match resource {
+            Resource::Ingress(o) => {
+                check.own = Some(REFUSED_BY_CLUSTER);
+                check.within("spec", |c| ingress::check(c, &o.spec));
             }
-            Resource::DestinationRule(o) => destination_rule::check(c, &o.spec),
-            Resource::Gateway(o) => gateway::check(c, &o.spec),
-            Resource::ServiceEntry(o) => service_entry::check(c, &o.spec, &o.meta.labels),
-            Resource::WorkloadEntry(o) => {
-                service_entry::check_workload_entry(c, &o.spec, None, true)
+            Resource::ConfigMap(o)
+                if o.meta.name == "istio" || o.meta.name.starts_with("istio-") =>
+            {
+                check.own = Some(MESH_SETTINGS);
+                mesh::check_config_map(&mut check, &o.spec);
             }
-            Resource::WorkloadGroup(o) => service_entry::check_workload_group(c, &o.spec),
-            Resource::Sidecar(o) => sidecar::check(c, &o.spec),
-            Resource::EnvoyFilter(o) => envoy_filter::check(c, &o.spec),
-            Resource::ProxyConfig(o) => policy::selector(c, o.spec.selector.as_ref()),
-            Resource::PeerAuthentication(o) => security::check_peer_authentication(c, &o.spec),
-            Resource::RequestAuthentication(o) => {
-                security::check_request_authentication(c, &o.spec)
-            }
-            Resource::AuthorizationPolicy(o) => security::check_authorization_policy(c, &o.spec),
-            Resource::Telemetry(o) => telemetry::check(c, &o.spec),
-            Resource::WasmPlugin(o) => extensions::check_wasm_plugin(c, &o.spec),
-            Resource::TrafficExtension(o) => extensions::check_traffic_extension(c, &o.spec),
             _ => {}
-        });
+        },
     }
     check.findings
 }
 
-/// Collects findings; knows the object and the path that is being looked at.
-struct Check {
-    object: ObjectRef,
-    path: String,
-    findings: Vec<Finding>,
-    /// Whether Istio drops the warnings of what is being looked at.
-    unseen: bool,
-}
-
-impl Check {
-    fn namespace(&self) -> &str {
-        &self.object.namespace
-    }
-
-    fn within<R>(&mut self, key: &str, f: impl FnOnce(&mut Self) -> R) -> R {
-        let length = self.path.len();
-        push_key(&mut self.path, key);
-        let out = f(self);
-        self.path.truncate(length);
-        out
-    }
-
-    /// Looks at each item of a list.
-    fn each<T>(&mut self, key: &str, items: &[T], mut f: impl FnMut(&mut Self, &T)) {
-        let length = self.path.len();
-        for (i, item) in items.iter().enumerate() {
-            push_key(&mut self.path, key);
-            self.path.push_str(&format!("[{i}]"));
-            f(self, item);
-            self.path.truncate(length);
+fn istio(c: &mut Check, resource: &Resource) {
+    match resource {
+        Resource::VirtualService(o) => {
+            virtual_service::check(c, &o.spec);
+            unreachable::check(c, &o.spec);
         }
-    }
-
-    /// Looks at each entry of a map.
-    fn entries<K: fmt::Display, T>(
-        &mut self,
-        key: &str,
-        map: &BTreeMap<K, T>,
-        mut f: impl FnMut(&mut Self, &K, &T),
-    ) {
-        let length = self.path.len();
-        for (name, value) in map {
-            push_key(&mut self.path, key);
-            push_key(&mut self.path, &name.to_string());
-            f(self, name, value);
-            self.path.truncate(length);
-        }
-    }
-
-    fn find(
-        &mut self,
-        code: &'static str,
-        severity: Severity,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
-        self.findings.push(Finding {
-            code,
-            severity,
-            object: self.object.clone(),
-            path: self.path.clone(),
-            message: sentence(&self.path, message.into()),
-            help: help.into(),
-        });
-    }
-
-    /// Looks at something of which Istio reports errors alone: its warnings are then our own.
-    fn unseen_by_istio<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
-        let before = std::mem::replace(&mut self.unseen, true);
-        let out = f(self);
-        self.unseen = before;
-        out
-    }
-
-    /// An error at the path that is being looked at.
-    fn error(&mut self, message: impl Into<String>, help: impl Into<String>) {
-        self.find(SCHEMA_ERROR, Severity::Error, message, help);
-    }
-
-    /// A warning at the path that is being looked at.
-    fn warn(&mut self, message: impl Into<String>, help: impl Into<String>) {
-        let code = if self.unseen {
-            UNSEEN_BY_ISTIO
-        } else {
-            SCHEMA_WARNING
-        };
-        self.find(code, Severity::Warning, message, help);
-    }
-
-    fn error_at(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.within(key, |c| c.error(message, help));
-    }
-
-    /// Reports the outcome of a check of a single value: `Err` holds message and way out.
-    fn require(&mut self, key: &str, outcome: Result<(), names::Wrong>) {
-        if let Err(wrong) = outcome {
-            self.within(key, |c| c.error(wrong.message, wrong.help));
-        }
-    }
-
-    /// As [`Check::require`], for the value that is being looked at.
-    fn require_here(&mut self, outcome: Result<(), names::Wrong>) {
-        if let Err(wrong) = outcome {
-            self.error(wrong.message, wrong.help);
-        }
-    }
-
-    /// Durations are at least a millisecond, in whole milliseconds.
-    fn duration(&mut self, key: &str, duration: Option<Duration>) {
-        if let Some(duration) = duration {
-            self.require(key, names::duration(duration));
-        }
-    }
-
-    fn non_negative(&mut self, key: &str, value: i32) {
-        if value < 0 {
-            self.error_at(
-                key,
-                format!("must not be negative, and is {value}"),
-                "use 0 for the default",
-            );
-        }
-    }
-
-    /// A fraction of requests: 0, or from 0.0001 to 100.
-    fn percentage(&mut self, key: &str, percent: Option<&Percent>) {
-        let Some(percent) = percent else { return };
-        let value = percent.value;
-        if !(0.0..=100.0).contains(&value) || (value > 0.0 && value < 0.0001) {
-            self.error_at(
-                key,
-                format!("{value} percent is not 0, nor from 0.0001 to 100"),
-                "",
-            );
-        }
-    }
-
-    /// Annotations that Istio gives a meaning. False if the object must not be looked at further.
-    fn annotations(&mut self, resource: &Resource) -> bool {
-        let annotations = &resource.meta().annotations;
-        let dry_run = annotations.get("istio.io/dry-run");
-        let mut refuse = |name: &str, message: String, help: &str| {
-            self.within("metadata", |c| {
-                c.within("annotations", |c| c.error_at(name, message, help));
-            });
-            false
-        };
-        if let Some(value) = dry_run {
-            let name = "istio.io/dry-run";
-            let Resource::AuthorizationPolicy(policy) = resource else {
-                return refuse(
-                    name,
-                    format!("{name} has no effect on a {}", resource.kind()),
-                    "remove the annotation",
-                );
-            };
-            if !matches!(
-                policy.spec.action,
-                crate::security::Action::Allow | crate::security::Action::Deny
-            ) {
-                let action = policy.spec.action.as_str();
-                return refuse(
-                    name,
-                    format!("{name} is for ALLOW and DENY, not for {action}"),
-                    "remove the annotation",
-                );
-            }
-            if !matches!(
-                value.as_str(),
-                "1" | "t"
-                    | "T"
-                    | "true"
-                    | "TRUE"
-                    | "True"
-                    | "0"
-                    | "f"
-                    | "F"
-                    | "false"
-                    | "FALSE"
-                    | "False"
-            ) {
-                return refuse(
-                    name,
-                    format!("\"{value}\" is not a boolean"),
-                    "write \"true\" or \"false\"",
-                );
-            }
-        }
-        for name in [
-            "internal.istio.io/webhook-always-reject",
-            "internal.istio.io/parents",
-            "internal.istio.io/parent-namespace",
-        ] {
-            if annotations.contains_key(name) {
-                return refuse(
-                    name,
-                    "only the control plane may set this annotation".to_owned(),
-                    "remove the annotation",
-                );
-            }
-        }
-        true
+        Resource::DestinationRule(o) => destination_rule::check(c, &o.spec),
+        Resource::Gateway(o) => gateway::check(c, &o.spec),
+        Resource::ServiceEntry(o) => service_entry::check(c, &o.spec, &o.meta.labels),
+        Resource::WorkloadEntry(o) => service_entry::check_workload_entry(c, &o.spec, None, true),
+        Resource::WorkloadGroup(o) => service_entry::check_workload_group(c, &o.spec),
+        Resource::Sidecar(o) => sidecar::check(c, &o.spec),
+        Resource::EnvoyFilter(o) => envoy_filter::check(c, &o.spec),
+        Resource::ProxyConfig(o) => policy::selector(c, o.spec.selector.as_ref()),
+        Resource::PeerAuthentication(o) => security::check_peer_authentication(c, &o.spec),
+        Resource::RequestAuthentication(o) => security::check_request_authentication(c, &o.spec),
+        Resource::AuthorizationPolicy(o) => security::check_authorization_policy(c, &o.spec),
+        Resource::Telemetry(o) => telemetry::check(c, &o.spec),
+        Resource::WasmPlugin(o) => extensions::check_wasm_plugin(c, &o.spec),
+        Resource::TrafficExtension(o) => extensions::check_traffic_extension(c, &o.spec),
+        _ => {}
     }
 }

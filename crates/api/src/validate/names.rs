@@ -49,7 +49,7 @@ fn is_wildcard_label(label: &str) -> bool {
 
 fn length(name: &str) -> Outcome {
     if name.is_empty() {
-        Err(wrong("a domain name must not be empty", ""))
+        Err(wrong("must not be empty", "write the name of a host"))
     } else if name.len() > 255 {
         Err(wrong("the domain name is longer than 255 characters", ""))
     } else {
@@ -534,9 +534,13 @@ pub fn namespaced_host(host: &str, gateway: bool) -> Vec<Wrong> {
             }
             let special = matches!(namespace, "*" | ".") || (!gateway && namespace == "~");
             if !special && !is_dns_label(namespace) {
+                let help = match host.split_once("://") {
+                    Some((_, rest)) => format!("write the host alone: {rest}"),
+                    None => "use letters, digits and hyphens, as namespaces have".to_owned(),
+                };
                 out.push(wrong(
                     format!("invalid namespace \"{namespace}\" in \"{host}\""),
-                    "",
+                    help,
                 ));
             }
             name

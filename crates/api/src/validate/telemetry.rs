@@ -52,10 +52,15 @@ fn tracing(c: &mut Check, t: &Tracing) {
         });
     }
     providers(c, &t.providers);
-    if t.random_sampling_percentage
-        .is_some_and(|p| !(0.0..=100.0).contains(&p))
+    if let Some(percent) = t
+        .random_sampling_percentage
+        .filter(|p| !(0.0..=100.0).contains(p))
     {
-        c.error_at("randomSamplingPercentage", "is not from 0 to 100", "");
+        c.error_at(
+            "randomSamplingPercentage",
+            format!("{percent} percent is not from 0 to 100"),
+            "",
+        );
     }
     c.entries("customTags", &t.custom_tags, |c, name, tag| {
         if name.is_empty() {

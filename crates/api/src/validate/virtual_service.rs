@@ -39,7 +39,10 @@ pub(super) fn check(c: &mut Check, vs: &VirtualService) {
     let for_gateways = !vs.gateways.is_empty() && !vs.gateways.iter().any(|g| g == "mesh");
     hosts(c, vs, for_gateways);
     if vs.http.is_empty() && vs.tcp.is_empty() && vs.tls.is_empty() {
-        c.error("one of http, tls and tcp must have a route", "");
+        c.error(
+            "one of http, tls and tcp must have a route",
+            "add http: [{route: [{destination: {host: …}}]}]",
+        );
     }
     c.each("http", &vs.http, |c, route| {
         http_route(c, route, delegate, for_gateways)

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hawser_analyze::Cluster;
 use hawser_api::manifest::{self, Doc, MAX_BYTES, ManifestError};
+use hawser_api::mesh::MeshConfig;
 use hawser_api::validate::check_document;
 use hawser_api::{Kind, ObjectRef, ParseError};
 use hawser_kube::{Client, Resource, Selection};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::output::{Message, Place};
 use crate::files;
@@ -90,7 +93,8 @@ pub struct Inventory {
     /// Of each cluster, which objects a live one has: those of files stand in for them.
     live: Vec<BTreeSet<ObjectRef>>,
     places: Places,
-    unreadable: Vec<Message>,
+    /// What is to be said besides the findings: of documents that are no objects, and of settings.
+    pub unreadable: Vec<Message>,
     /// False if a cluster does not let its Secrets be read.
     pub secrets_known: bool,
 }
@@ -202,14 +206,20 @@ impl Inventory {
         }
     }
 
-    /// Lists the objects of a cluster. Kinds that it does not have are left out.
+    /// Lists the objects of the cluster of a kubeconfig; gives the way to it.
     pub async fn add_live(
         &mut self,
         name: &str,
         kubeconfig: &Path,
         context: Option<&str>,
-    ) -> Result<()> {
+    ) -> Result<Client> {
         let client = Client::from_kubeconfig_file(kubeconfig, context).await?;
+        self.add_cluster(name, &client).await?;
+        Ok(client)
+    }
+
+    /// Lists the objects of a cluster. Kinds that it does not have are left out.
+    pub async fn add_cluster(&mut self, name: &str, client: &Client) -> Result<()> {
         let cluster = self.cluster(name);
         for kind in KINDS.iter().copied() {
             let values = match client.list(&resource(kind), &selection(kind)).await {
@@ -235,6 +245,63 @@ impl Inventory {
         }
         Ok(())
     }
+}
+
+/// The clusters of the remote secrets that a control plane in this namespace reads, by their names.
+pub async fn remote_clusters(client: &Client, namespace: &str) -> Result<Vec<(String, Client)>> {
+    let selection = Selection::in_namespace(namespace).labels("istio/multiCluster=true");
+    let secrets = client
+        .list(&resource(Kind::Secret), &selection)
+        .await
+        .context("listing remote secrets")?;
+    let mut out = Vec::new();
+    for secret in secrets.items {
+        let name = secret["metadata"]["name"].as_str().unwrap_or_default();
+        for (cluster, text) in secret["data"].as_object().into_iter().flatten() {
+            let bad = || format!("secret {namespace}/{name}: cluster {cluster}");
+            let text = text.as_str().unwrap_or_default();
+            let bytes = STANDARD.decode(text).with_context(bad)?;
+            let text = String::from_utf8(bytes).with_context(bad)?;
+            let client = Client::from_foreign_kubeconfig(&text)
+                .await
+                .with_context(bad)?;
+            out.push((cluster.clone(), client));
+        }
+    }
+    Ok(out)
+}
+
+/// The mesh's settings in a file, and what is wrong with them.
+pub fn mesh_config(file: &Path) -> Result<(MeshConfig, Vec<Message>)> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {name}"))?;
+    // Checked as what it stands in for.
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio"}, "data": {"mesh": text},
+    });
+    let found = check_document(map, "istio-system").findings;
+    let messages = found.into_iter().map(|f| Message {
+        severity: f.severity,
+        code: f.code,
+        field: f
+            .path
+            .trim_start_matches("data.mesh")
+            .trim_start_matches('.')
+            .to_owned(),
+        message: f.message,
+        help: f.help,
+        place: Some(Place {
+            file: name.clone(),
+            position: None,
+        }),
+        ..Message::default()
+    });
+    let value = manifest::read(&name, text.as_bytes())
+        .docs
+        .into_iter()
+        .next()
+        .map_or(Value::Null, |doc| doc.value);
+    Ok((MeshConfig::from_value(value).0, messages.collect()))
 }
 
 /// The kind that may have been meant.

@@ -149,7 +149,7 @@ impl Message {
     }
 
     /// istioctl's line, with the column and the field, and the way out below.
-    fn log(&self) -> String {
+    fn log(&self, color: bool) -> String {
         let place = self.place.as_ref().map(Place::text);
         let within = [
             Some(self.origin.clone()),
@@ -166,8 +166,13 @@ impl Message {
         } else {
             format!("{}: ", self.field)
         };
+        let (on, off) = match self.severity {
+            Severity::Error if color => ("\x1b[1;31m", "\x1b[0m"),
+            Severity::Warning if color => ("\x1b[33m", "\x1b[0m"),
+            _ => ("", ""),
+        };
         let mut out = format!(
-            "{} [{}] ({}) {field}{}\n",
+            "{on}{}{off} [{}] ({}) {field}{}\n",
             self.level(),
             self.code,
             within.join(" "),
@@ -188,7 +193,7 @@ impl Message {
 }
 
 /// Prints all messages; `scope` is what was analysed.
-pub fn print(messages: &[Message], output: Output, scope: &str) {
+pub fn print(messages: &[Message], output: Output, scope: &str, color: bool) {
     let list = || Value::Array(messages.iter().map(Message::json).collect());
     match output {
         Output::Json => println!("{:#}", list()),
@@ -196,6 +201,6 @@ pub fn print(messages: &[Message], output: Output, scope: &str) {
         Output::Log if messages.is_empty() => {
             println!("✔ No validation issues found when analyzing {scope}.")
         }
-        Output::Log => messages.iter().for_each(|m| print!("{}", m.log())),
+        Output::Log => messages.iter().for_each(|m| print!("{}", m.log(color))),
     }
 }
