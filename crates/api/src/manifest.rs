@@ -149,12 +149,11 @@ pub fn documents(file: &str, bytes: &[u8]) -> Result<Vec<Document>, ManifestErro
             line: lines.count() + 1,
         };
         let message = "a NUL character: this is no text".to_owned();
-        out.errors.push(ManifestError::Syntax {
+        return Err(ManifestError::Syntax {
             file,
             position,
             message,
         });
-        return out;
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => Arc::<str>::from(text.strip_prefix('\u{feff}').unwrap_or(text)),
