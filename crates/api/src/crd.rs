@@ -1,6 +1,7 @@
 //! CustomResourceDefinitions from the types: structural schemas with Istio's rules, for the clusters that get them.
 
 use crate::kinds::{Kind, KindInfo, Origin};
+use crate::message::Field;
 use crate::rules;
 use crate::shape::{FieldShape, MessageShape, Rule, Shape};
 use serde_json::{Map, Value, json};
@@ -23,6 +24,24 @@ pub fn fields() -> Vec<(Kind, String, String)> {
     {
         walk(kind.spec_shape(), "spec", &mut |path, shape| {
             out.push((*kind, path.to_owned(), type_name(shape)))
+        });
+    }
+    out
+}
+
+/// Every field of MeshConfig and MeshNetworks, likewise: `mesh.trustDomain`, `meshNetworks.networks{}`.
+pub fn mesh_fields() -> Vec<(&'static str, String, String)> {
+    let mut out = Vec::new();
+    for (name, root, shape) in [
+        ("MeshConfig", "mesh", crate::mesh::MeshConfig::shape()),
+        (
+            "MeshNetworks",
+            "meshNetworks",
+            crate::mesh::MeshNetworks::shape(),
+        ),
+    ] {
+        walk(&shape, root, &mut |path, shape| {
+            out.push((name, path.to_owned(), type_name(shape)));
         });
     }
     out

@@ -29,7 +29,7 @@ message! {
         custom_tags: BTreeMap<String, CustomTag>,
         use_request_id_for_trace_sampling: Option<bool>,
         enable_istio_tags: Option<bool>,
-        /// Deprecated; accepted, not used (as in Istio).
+        /// Headers of traces are not passed on to the upstream.
         disable_context_propagation: Option<bool>,
     }
 

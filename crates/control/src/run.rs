@@ -339,6 +339,7 @@ fn injection(args: &ControlPlaneArgs, mesh: &Mesh) -> Settings {
         proxy_image: format!("{}/proxyv2:{}", args.hub, args.tag),
         proxy_config,
         root_namespace: mesh.config.root_namespace().to_owned(),
+        prometheus_merge: mesh.config.enable_prometheus_merge.unwrap_or(true),
         ..Settings::default()
     }
 }

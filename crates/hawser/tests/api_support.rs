@@ -63,27 +63,60 @@ fn covers(exception: &Exception, kind: &str, path: &str) -> bool {
     on_path && exception.kind == kind
 }
 
-fn render(exceptions: &mut [Exception]) -> Result<String> {
+/// Titles of kinds, their names in the exceptions, and their fields.
+type Kinds = Vec<(String, String, Vec<(String, String)>)>;
+
+fn kinds() -> Kinds {
     let mut by_kind: BTreeMap<Kind, Vec<(String, String)>> = BTreeMap::new();
     for (kind, path, shape) in hawser_api::crd::fields() {
         by_kind.entry(kind).or_default().push((path, shape));
     }
+    let of_kind = |(kind, fields): (Kind, _)| {
+        // Two groups have a Gateway: exceptions call the kinds by their names in the code.
+        let title = format!("{} ({})", kind.info().name, kind.info().group);
+        (title, format!("{kind:?}"), fields)
+    };
+    let mut out: Kinds = by_kind.into_iter().map(of_kind).collect();
+    let mut settings: BTreeMap<&str, Vec<(String, String)>> = BTreeMap::new();
+    for (name, path, shape) in hawser_api::crd::mesh_fields() {
+        settings.entry(name).or_default().push((path, shape));
+    }
+    out.extend(settings.into_iter().map(|(name, fields)| {
+        let title = format!("{name} (ConfigMap istio, --mesh-config)");
+        (title, name.to_owned(), fields)
+    }));
+    out
+}
+
+/// What lowering itself tells users has no effect.
+fn told() -> impl Iterator<Item = Exception> {
+    hawser_lower::WITHOUT_EFFECT.iter().map(|(path, why)| {
+        let kind = match path.starts_with("mesh.") {
+            true => "MeshConfig",
+            false => "MeshNetworks",
+        };
+        Exception {
+            kind: kind.to_owned(),
+            path: format!("{path}*"),
+            effect: "no effect".to_owned(),
+            why: format!("a Problem says so; {why}"),
+            used: false,
+        }
+    })
+}
+
+fn render(exceptions: &mut [Exception]) -> Result<String> {
     let mut out = String::from(
         "# What becomes of each field\n\nMade from the types by `make golden`; the exceptions stand in `api-support.exceptions`. Fields not \
          listed as exceptions are honoured. Fields that a kind does not have are refused by the API server, or named by \
          `hawser validate`.\n\n| kind | fields | honoured | partly | no effect | refused |\n|---|---|---|---|---|---|\n",
     );
     let mut details = String::new();
-    for (kind, fields) in &by_kind {
-        // Two groups have a Gateway: exceptions call the kinds by their names in the code.
-        let (title, kind) = (
-            format!("{} ({})", kind.info().name, kind.info().group),
-            format!("{kind:?}"),
-        );
+    for (title, kind, fields) in &kinds() {
         let mut counts = [0; 4];
         writeln!(details, "\n## {title}\n\n| field | type | |\n|---|---|---|")?;
         for (path, shape) in fields {
-            let said = exceptions.iter_mut().find(|e| covers(e, &kind, path));
+            let said = exceptions.iter_mut().find(|e| covers(e, kind, path));
             let effect = match said {
                 None => {
                     counts[0] += 1;
@@ -120,6 +153,7 @@ fn the_table_of_fields_is_fresh() -> Result<()> {
     let mut exceptions = exceptions(&std::fs::read_to_string(
         docs.join("api-support.exceptions"),
     )?)?;
+    exceptions.extend(told());
     let text = render(&mut exceptions)?;
     let unused: Vec<String> = exceptions
         .iter()

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::names::annotation;
+use crate::settings::Settings;
 
 /// The longest value of an annotation that is parsed as JSON or YAML, in bytes.
 const PARSED_LIMIT: usize = 64 * 1024;
@@ -161,6 +162,14 @@ impl<'a> Annotations<'a> {
 
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some("true")
+    }
+
+    /// Whether the application's metrics are served beside the proxy's.
+    pub fn merges_metrics(&self, settings: &Settings) -> bool {
+        match self.get("prometheus.istio.io/merge-metrics") {
+            Some(said) => said != "false",
+            None => settings.prometheus_merge,
+        }
     }
 
     pub fn number(&self, name: &str, default: u32) -> u32 {

@@ -231,7 +231,7 @@ fn environment(
             "/etc/istio/custom-bootstrap/custom_bootstrap.json",
         ));
     }
-    if let Some(scrape) = prometheus_of_application(pod, annotations) {
+    if let Some(scrape) = prometheus_of_application(pod, annotations, settings) {
         out.push(env("ISTIO_PROMETHEUS_ANNOTATIONS", &scrape.to_string()));
     }
     for (name, value) in metadata {
@@ -245,8 +245,12 @@ fn environment(
 }
 
 /// Where the application's own metrics are, for the agent to merge with Envoy's.
-fn prometheus_of_application(pod: &Value, annotations: &Annotations) -> Option<Value> {
-    if annotations.get("prometheus.istio.io/merge-metrics") == Some("false") {
+fn prometheus_of_application(
+    pod: &Value,
+    annotations: &Annotations,
+    settings: &Settings,
+) -> Option<Value> {
+    if !annotations.merges_metrics(settings) {
         return None;
     }
     let value = |name: &str| names::annotation(pod, &format!("prometheus.io/{name}"));

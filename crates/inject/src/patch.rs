@@ -149,7 +149,7 @@ fn mark(after: &mut Value, pod: &Value, annotations: &Annotations, settings: &Se
         }
     }
     let scrape_refused = names::annotation(pod, "prometheus.io/scrape") == Some("false");
-    if annotations.get("prometheus.istio.io/merge-metrics") != Some("false") && !scrape_refused {
+    if annotations.merges_metrics(settings) && !scrape_refused {
         for (name, value) in METRICS {
             marks.insert(name.to_owned(), json!(value));
         }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub dns_capture: bool,
     /// Mesh-wide defaults of the proxies (`meshConfig.defaultConfig`), as JSON.
     pub proxy_config: Map<String, Value>,
+    /// Whether the application's metrics are served beside the proxy's, unless a pod says otherwise.
+    pub prometheus_merge: bool,
     /// The namespace whose ProxyConfigs are for the whole mesh.
     pub root_namespace: String,
     /// The mesh's ProxyConfigs, the oldest first.
@@ -58,6 +60,7 @@ impl Default for Settings {
             image_pull_policy: "IfNotPresent".to_owned(),
             dns_capture: true,
             proxy_config: Map::new(),
+            prometheus_merge: true,
             root_namespace: "istio-system".to_owned(),
             proxy_configs: Vec::new(),
         }

@@ -7,11 +7,13 @@ use hawser_api::mesh as api;
 use hawser_api::networking as net;
 use hawser_model::authn::MtlsMode;
 use hawser_model::gateway::TlsVersion;
+use hawser_model::matching::Fraction;
 use hawser_model::mesh::{
-    ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, GrpcLogKind, Mesh, Network, PathNormalization,
-    Provider, TlsDefaults,
+    ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, GrpcLogKind, LogDetails, Mesh, Network,
+    PathNormalization, Provider, TlsDefaults,
 };
 use hawser_model::sidecar::OutboundPolicy;
+use hawser_model::telemetry::TracingDefaults;
 use hawser_model::traffic::{H2Upgrade, LocalitySettings};
 use hawser_model::{ClusterId, Hostname, NetworkId, Problem, Str};
 
@@ -19,6 +21,7 @@ use crate::destination_rules::{locality, tcp_keepalive};
 use crate::names::{default_visibility, duration, port, strs};
 use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
 use crate::virtual_services::retries;
+use crate::{mesh_inert, telemetry};
 
 /// Lowers MeshConfig and MeshNetworks.
 pub fn mesh(
@@ -34,6 +37,7 @@ pub fn mesh(
         ..Default::default()
     };
     let mut notes = Notes::new(problems, cluster, Kind::ConfigMap, &object);
+    mesh_inert::tell(config, networks, &mut notes);
     let default_providers = config.default_providers.clone().unwrap_or_default();
     Mesh {
         trust_domain: config.trust_domain().into(),
@@ -65,6 +69,12 @@ pub fn mesh(
         providers: providers(&config.extension_providers, &mut notes),
         default_access_logging: strs(&default_providers.access_logging),
         default_tracing: strs(&default_providers.tracing),
+        tracing: config
+            .default_config
+            .as_ref()
+            .and_then(|c| c.tracing.as_ref())
+            .map(tracing_defaults)
+            .unwrap_or_default(),
         path_normalization: match config.path_normalization() {
             api::PathNormalization::None => PathNormalization::None,
             api::PathNormalization::Default | api::PathNormalization::Base => {
@@ -114,6 +124,20 @@ pub fn mesh(
         ingress_service: or(&config.ingress_service, "istio-ingressgateway"),
         default_mtls: MtlsMode::Permissive,
         networks: self::networks(networks, &mut notes),
+    }
+}
+
+fn tracing_defaults(tracing: &api::TracingConfig) -> TracingDefaults {
+    // Istio takes a share above the whole for one in a hundred, and none for "not said".
+    let sampling = match tracing.sampling {
+        share if share <= 0.0 => None,
+        share if share > 100.0 => Some(1.0),
+        share => Some(share),
+    };
+    TracingDefaults {
+        sampling: sampling.map(Fraction::from_percent),
+        tags: telemetry::tags(&tracing.custom_tags),
+        max_path_tag_length: tracing.max_path_tag_length,
     }
 }
 
@@ -299,6 +323,7 @@ fn provider(
                     (k.as_str().into(), text.into())
                 })
                 .collect(),
+            omit_empty: file.omit_empty_values,
         });
     }
     for (als, kind, default_name) in [
@@ -320,6 +345,12 @@ fn provider(
                 service,
                 port,
                 log_name: or(&als.log_name, default_name),
+                more: LogDetails {
+                    filter_state: strs(&als.filter_state_objects_to_log),
+                    request_headers: strs(&als.additional_request_headers_to_log),
+                    response_headers: strs(&als.additional_response_headers_to_log),
+                    response_trailers: strs(&als.additional_response_trailers_to_log),
+                },
             });
         }
     }
@@ -330,6 +361,7 @@ fn provider(
             service,
             port,
             log_name: or(&otel.log_name, "otel_envoy_accesslog"),
+            more: LogDetails::default(),
         });
     }
     tracer(provider, field, notes)
@@ -347,19 +379,40 @@ fn tracer(
             port,
             path: zipkin.path.as_str().into(),
             trace_id_64bit: zipkin.enable_64bit_trace_id,
+            w3c: zipkin.trace_context_option == api::TraceContextOption::UseB3WithW3cPropagation,
+            max_tag_length: zipkin.max_tag_length,
         });
     }
     if let Some(otel) = &provider.opentelemetry {
         let (service, port) = self::service(&otel.service, otel.port, field, notes)?;
+        let http = otel.http.as_ref();
+        let grpc = otel.grpc.as_ref().filter(|_| http.is_none());
+        let headers = http
+            .map(|h| &h.headers)
+            .or(grpc.map(|g| &g.initial_metadata));
         return Some(Provider::OpenTelemetry {
             service,
             port,
-            http_path: otel.http.as_ref().map(|h| h.path.as_str().into()),
+            http_path: http.map(|h| h.path.as_str().into()),
+            timeout: duration(
+                http.and_then(|h| h.timeout)
+                    .or(grpc.and_then(|g| g.timeout)),
+            ),
+            headers: headers
+                .into_iter()
+                .flatten()
+                .filter_map(|h| Some((h.name.as_str().into(), h.value.as_deref()?.into())))
+                .collect(),
+            max_tag_length: otel.max_tag_length,
         });
     }
     if let Some(datadog) = &provider.datadog {
         let (service, port) = self::service(&datadog.service, datadog.port, field, notes)?;
-        return Some(Provider::Datadog { service, port });
+        return Some(Provider::Datadog {
+            service,
+            port,
+            max_tag_length: datadog.max_tag_length,
+        });
     }
     if let Some(skywalking) = &provider.skywalking {
         let (service, port) = self::service(&skywalking.service, skywalking.port, field, notes)?;

@@ -1,5 +1,7 @@
 //! Telemetry objects.
 
+use std::collections::BTreeMap;
+
 use hawser_api::telemetry as api;
 use hawser_api::{Object, status::IstioStatus};
 use hawser_model::Str;
@@ -65,14 +67,18 @@ fn tracing(tracing: &api::Tracing) -> Tracing {
             .random_sampling_percentage
             .map(Fraction::from_percent),
         disabled: tracing.disable_span_reporting,
-        tags: tracing
-            .custom_tags
-            .iter()
-            .filter_map(|(name, tag)| Some((name.as_str().into(), self::tag(tag)?)))
-            .collect(),
+        tags: tags(&tracing.custom_tags),
         use_request_id: tracing.use_request_id_for_trace_sampling,
         istio_tags: tracing.enable_istio_tags,
+        no_propagation: tracing.disable_context_propagation,
     }
+}
+
+/// Further tags of spans.
+pub fn tags(tags: &BTreeMap<String, api::CustomTag>) -> BTreeMap<Str, Tag> {
+    tags.iter()
+        .filter_map(|(name, tag)| Some((name.as_str().into(), self::tag(tag)?)))
+        .collect()
 }
 
 fn tag(tag: &api::CustomTag) -> Option<Tag> {

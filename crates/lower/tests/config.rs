@@ -341,8 +341,8 @@ fn policies() {
 #[test]
 fn mesh_settings() {
     let settings = settings(
-        "{trustDomain: td, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, defaultVirtualServiceExportTo: ['.'], serviceSettings: [{settings: {clusterLocal: true}, hosts: ['*.a.svc.cluster.local']}], extensionProviders: [{name: z, zipkin: {service: ns/zipkin.o.svc.cluster.local, port: 9411}}, {name: l, lightstep: {}}, {name: e}]}",
-        "{networks: {nw: {endpoints: [{fromCidr: x}, {fromRegistry: c9}]}}}",
+        "{trustDomain: td, enableTracing: true, defaultConfig: {proxyHeaders: {server: {value: x}}, tracing: {sampling: 5, zipkin: {address: z}}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, defaultVirtualServiceExportTo: ['.'], serviceSettings: [{settings: {clusterLocal: true}, hosts: ['*.a.svc.cluster.local']}], extensionProviders: [{name: z, zipkin: {service: ns/zipkin.o.svc.cluster.local, port: 9411}}, {name: l, lightstep: {}}, {name: e}]}",
+        "{networks: {nw: {endpoints: [{fromCidr: x}, {fromRegistry: c9}], gateways: [{address: 192.0.2.1, port: 15443, locality: r}]}}}",
     );
     let yaml = object(
         "VirtualService",
@@ -355,13 +355,17 @@ fn mesh_settings() {
     assert_eq!(got.mesh.connect_timeout.as_secs(), 10);
     assert_eq!(
         format!("{:?}", got.mesh.providers),
-        r#"{"l": Inert("lightstep"), "z": Zipkin { service: "zipkin.o.svc.cluster.local", port: 9411, path: "", trace_id_64bit: false }}"#
+        r#"{"l": Inert("lightstep"), "z": Zipkin { service: "zipkin.o.svc.cluster.local", port: 9411, path: "", trace_id_64bit: false, w3c: false, max_tag_length: 0 }}"#
     );
     check(
         "problems",
         &problems(&got),
         r#"
+        HWS0101 ConfigMap istio.istio-system mesh.defaultConfig.proxyHeaders: has no effect (an EnvoyFilter can change the headers that proxies add)
+        HWS0101 ConfigMap istio.istio-system mesh.defaultConfig.tracing.zipkin: has no effect (traces need a provider in extensionProviders)
+        HWS0101 ConfigMap istio.istio-system mesh.enableTracing: has no effect (traces need a provider: name one of extensionProviders in defaultProviders.tracing or a Telemetry)
         HWS0101 ConfigMap istio.istio-system mesh.extensionProviders[1]: a provider of kind lightstep has no effect on stock Envoy (use opentelemetry or zipkin for traces, envoyFileAccessLog or envoyOtelAls for logs)
+        HWS0101 ConfigMap istio.istio-system meshNetworks.networks{}.gateways[].locality: has no effect (not used by Istio either)
         IST0106 ConfigMap istio.istio-system mesh.extensionProviders[2]: the provider says only its name (say what it is, such as envoyExtAuthzGrpc or zipkin)
         IST0106 ConfigMap istio.istio-system meshNetworks.networks.nw.endpoints[0].fromCidr: "x" is not an address range (write it as 10.1.0.0/16)
         "#,

@@ -12,6 +12,7 @@ use crate::meta::Visibility;
 use crate::name::{ClusterId, Hostname, NetworkId, Str};
 use crate::route::Retries;
 use crate::sidecar::OutboundPolicy;
+use crate::telemetry::TracingDefaults;
 use crate::traffic::{H2Upgrade, LocalitySettings, TcpKeepalive};
 
 /// What TLS other than the mesh's own is like where nothing else is said.
@@ -78,6 +79,8 @@ pub struct Mesh {
     pub default_access_logging: Vec<Str>,
     /// `defaultProviders.tracing`.
     pub default_tracing: Vec<Str>,
+    /// `defaultConfig.tracing`.
+    pub tracing: TracingDefaults,
     /// `pathNormalization`.
     pub path_normalization: PathNormalization,
     /// `meshMTLS.minProtocolVersion`.
@@ -173,6 +176,8 @@ pub enum Provider {
         text: Str,
         /// JSON labels; empty is text.
         json: BTreeMap<Str, Str>,
+        /// What is empty is left out.
+        omit_empty: bool,
     },
     /// Access log over gRPC (`envoyHttpAls`, `envoyTcpAls`, `envoyOtelAls`).
     GrpcLog {
@@ -184,6 +189,8 @@ pub enum Provider {
         port: u16,
         /// Name of the log.
         log_name: Str,
+        /// What is logged besides.
+        more: LogDetails,
     },
     /// Zipkin.
     Zipkin {
@@ -193,8 +200,12 @@ pub enum Provider {
         port: u16,
         /// Path; empty is `/api/v2/spans`.
         path: Str,
-        /// 128-bit trace ids.
+        /// Trace ids of 64 bits instead of 128.
         trace_id_64bit: bool,
+        /// W3C's headers beside those of B3.
+        w3c: bool,
+        /// Longest path that is a tag; 0 is Envoy's.
+        max_tag_length: u32,
     },
     /// OpenTelemetry.
     OpenTelemetry {
@@ -204,6 +215,12 @@ pub enum Provider {
         port: u16,
         /// HTTP path; `None` is gRPC.
         http_path: Option<Str>,
+        /// How long an export may take; `None` is Envoy's.
+        timeout: Option<Duration>,
+        /// Headers of an export.
+        headers: Vec<(Str, Str)>,
+        /// Longest path that is a tag; 0 is Envoy's.
+        max_tag_length: u32,
     },
     /// Datadog.
     Datadog {
@@ -211,6 +228,8 @@ pub enum Provider {
         service: Hostname,
         /// Its port.
         port: u16,
+        /// Longest path that is a tag; 0 is Envoy's.
+        max_tag_length: u32,
     },
     /// SkyWalking.
     SkyWalking {
@@ -225,6 +244,19 @@ pub enum Provider {
     Prometheus,
     /// Known, without effect on stock Envoy.
     Inert(Str),
+}
+
+/// What an access log over gRPC tells besides.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct LogDetails {
+    /// Filter state.
+    pub filter_state: Vec<Str>,
+    /// Headers of requests.
+    pub request_headers: Vec<Str>,
+    /// Headers of responses.
+    pub response_headers: Vec<Str>,
+    /// Trailers of responses.
+    pub response_trailers: Vec<Str>,
 }
 
 /// Kinds of access logs over gRPC.

@@ -48,8 +48,10 @@ pub struct Tracing {
     pub tags: BTreeMap<Str, Tag>,
     /// Use the request id for sampling; `None` is the default.
     pub use_request_id: Option<bool>,
-    /// Istio's own tags.
+    /// Istio's own tags; `None` is inherited.
     pub istio_tags: Option<bool>,
+    /// Headers of traces are not passed on; `None` is inherited.
+    pub no_propagation: Option<bool>,
 }
 
 /// Where a tag's value comes from.
@@ -63,6 +65,17 @@ pub enum Tag {
     Header(Str, Str),
     /// A formatter.
     Formatter(Str),
+}
+
+/// What MeshConfig's `defaultConfig.tracing` says where Telemetry objects say nothing.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct TracingDefaults {
+    /// Share of requests; `None` is one in a hundred.
+    pub sampling: Option<Fraction>,
+    /// Further tags.
+    pub tags: BTreeMap<Str, Tag>,
+    /// Longest path that is a tag; 0 is Envoy's.
+    pub max_path_tag_length: u32,
 }
 
 /// Settings of access logs.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hawser_model::mesh::{GrpcLogKind, Mesh, Provider};
+use hawser_model::mesh::{GrpcLogKind, LogDetails, Mesh, Provider};
 use hawser_model::{Shared, Str};
 use hawser_proto::envoy::config::accesslog::v3 as accesslog;
 use hawser_proto::envoy::config::core::v3 as core;
@@ -77,6 +77,7 @@ enum To {
         /// Empty is Istio's default.
         text: Str,
         json: Option<BTreeMap<Str, Str>>,
+        omit_empty: bool,
     },
     /// A service.
     Grpc {
@@ -84,6 +85,7 @@ enum To {
         host: Str,
         port: u16,
         name: Str,
+        more: LogDetails,
     },
 }
 
@@ -151,27 +153,50 @@ fn mesh_file(mesh: &Mesh, path: Str) -> To {
         path,
         text: mesh.access_log_format.clone(),
         json: mesh.access_log_json.then(|| {
-            FIELDS
-                .iter()
-                .map(|(k, v)| (Str::from(*k), Str::from(*v)))
-                .collect()
+            let own = own_fields(&mesh.access_log_format);
+            own.unwrap_or_else(|| {
+                FIELDS
+                    .iter()
+                    .map(|(k, v)| (Str::from(*k), Str::from(*v)))
+                    .collect()
+            })
         }),
+        omit_empty: false,
     }
+}
+
+/// The fields of `accessLogFormat`, which is a JSON object where the encoding is JSON.
+fn own_fields(format: &str) -> Option<BTreeMap<Str, Str>> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(format).ok()?;
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => Str::from(text.as_str()),
+        other => other.to_string().into(),
+    };
+    let fields = fields.iter().map(|(k, v)| (Str::from(k.as_str()), text(v)));
+    Some(fields.collect())
 }
 
 fn provider(mesh: &Mesh, name: &Str) -> Option<To> {
     match mesh.providers.get(name) {
-        Some(Provider::FileLog { path, text, json }) => Some(To::File {
+        Some(Provider::FileLog {
+            path,
+            text,
+            json,
+            omit_empty,
+        }) => Some(To::File {
             path: path.clone(),
             text: text.clone(),
             json: (!json.is_empty()).then(|| json.clone()),
+            omit_empty: *omit_empty,
         }),
         Some(Provider::GrpcLog {
             kind,
             service,
             port,
             log_name,
+            more,
         }) => Some(To::Grpc {
+            more: more.clone(),
             kind: *kind,
             host: service.as_str().into(),
             port: *port,
@@ -189,16 +214,22 @@ pub(crate) fn logs(plan: &AccessLogs, http: bool) -> Vec<accesslog::AccessLog> {
         .iter()
         .filter_map(|log| {
             let (name, config) = match &log.to {
-                To::File { path, text, json } => (
+                To::File {
+                    path,
+                    text,
+                    json,
+                    omit_empty,
+                } => (
                     "envoy.access_loggers.file",
-                    to_file(path, text, json.as_ref()),
+                    to_file(path, text, json.as_ref(), *omit_empty),
                 ),
                 To::Grpc {
                     kind,
                     host,
                     port,
                     name,
-                } => to_service(*kind, host, *port, name, http)?,
+                    more,
+                } => to_service(*kind, host, *port, (name, more), http)?,
             };
             let filter = (!log.filter.is_empty()).then(|| expression(&log.filter));
             Some(accesslog::AccessLog {
@@ -243,7 +274,12 @@ fn expression(text: &str) -> accesslog::AccessLogFilter {
     }
 }
 
-fn to_file(path: &str, text: &str, json: Option<&BTreeMap<Str, Str>>) -> Any {
+fn to_file(
+    path: &str,
+    text: &str,
+    json: Option<&BTreeMap<Str, Str>>,
+    omit_empty_values: bool,
+) -> Any {
     use core::substitution_format_string::Format;
     let format = match json {
         Some(fields) => Format::JsonFormat(wire::structure(
@@ -265,6 +301,7 @@ fn to_file(path: &str, text: &str, json: Option<&BTreeMap<Str, Str>>) -> Any {
         access_log_format: Some(file::file_access_log::AccessLogFormat::LogFormat(
             core::SubstitutionFormatString {
                 format: Some(format),
+                omit_empty_values,
                 ..Default::default()
             },
         )),
@@ -275,7 +312,7 @@ fn to_service(
     kind: GrpcLogKind,
     host: &str,
     port: u16,
-    name: &str,
+    (name, more): (&str, &LogDetails),
     http: bool,
 ) -> Option<(&'static str, Any)> {
     let named = |default: &str| if name.is_empty() { default } else { name }.to_owned();
@@ -283,6 +320,7 @@ fn to_service(
         log_name: named(default),
         grpc_service: Some(service(host, port)),
         transport_api_version: core::ApiVersion::V3 as i32,
+        filter_state_objects_to_log: wire::strings(&more.filter_state),
         ..Default::default()
     };
     match kind {
@@ -290,7 +328,9 @@ fn to_service(
             "envoy.access_loggers.http_grpc",
             wire::any(&grpc::HttpGrpcAccessLogConfig {
                 common_config: Some(common("http_envoy_accesslog")),
-                ..Default::default()
+                additional_request_headers_to_log: wire::strings(&more.request_headers),
+                additional_response_headers_to_log: wire::strings(&more.response_headers),
+                additional_response_trailers_to_log: wire::strings(&more.response_trailers),
             }),
         )),
         // Requests alone are logged there.

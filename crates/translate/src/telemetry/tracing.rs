@@ -29,6 +29,11 @@ pub(crate) struct Tracing {
     provider: Provider,
     sampling: Fraction,
     tags: BTreeMap<Str, Tag>,
+    /// Tags of the proxy itself, and of policies that are only tried out.
+    istio_tags: Option<Vec<(&'static str, Str)>>,
+    /// 0 is Envoy's.
+    max_path_tag_length: u32,
+    no_propagation: bool,
     /// Name under which spans appear: application and namespace.
     service: Str,
 }
@@ -37,8 +42,9 @@ pub(crate) struct Tracing {
 pub(crate) fn plan(subject: &Subject<'_>) -> Option<Shared<Tracing>> {
     let mesh = &subject.snapshot.mesh;
     let mut provider = mesh.default_tracing.first().cloned();
-    let mut sampling = DEFAULT_SAMPLING;
-    let mut tags = BTreeMap::new();
+    let mut sampling = mesh.tracing.sampling.unwrap_or(DEFAULT_SAMPLING);
+    let mut tags = mesh.tracing.tags.clone();
+    let (mut istio_tags, mut no_propagation) = (true, false);
     let mut disabled = false;
     let mut use_request_id = true;
     for telemetry in subject.levels() {
@@ -51,6 +57,8 @@ pub(crate) fn plan(subject: &Subject<'_>) -> Option<Shared<Tracing>> {
             sampling = entry.sampling.unwrap_or(sampling);
             disabled = entry.disabled.unwrap_or(disabled);
             use_request_id = entry.use_request_id.unwrap_or(use_request_id);
+            istio_tags = entry.istio_tags.unwrap_or(istio_tags);
+            no_propagation = entry.no_propagation.unwrap_or(no_propagation);
             if !entry.tags.is_empty() {
                 tags = entry.tags.clone();
             }
@@ -72,7 +80,19 @@ pub(crate) fn plan(subject: &Subject<'_>) -> Option<Shared<Tracing>> {
         .or_else(|| label("app.kubernetes.io/name"))
         .or_else(|| label("app"))
         .unwrap_or(&subject.proxy.workload);
+    let own_length = match provider {
+        Provider::Zipkin { max_tag_length, .. }
+        | Provider::OpenTelemetry { max_tag_length, .. }
+        | Provider::Datadog { max_tag_length, .. } => *max_tag_length,
+        _ => 0,
+    };
     Some(Shared::new(Tracing {
+        istio_tags: istio_tags.then(|| own_tags(subject)),
+        max_path_tag_length: match own_length {
+            0 => mesh.tracing.max_path_tag_length,
+            length => length,
+        },
+        no_propagation,
         use_request_id,
         provider: provider.clone(),
         sampling,
@@ -81,17 +101,104 @@ pub(crate) fn plan(subject: &Subject<'_>) -> Option<Shared<Tracing>> {
     }))
 }
 
+/// What Istio tells of the proxy in each span.
+fn own_tags(subject: &Subject<'_>) -> Vec<(&'static str, Str)> {
+    let proxy = subject.proxy;
+    let label = |key: &str, default: &str| -> Str {
+        match subject.labels.get(key) {
+            Some(value) if !value.is_empty() => value.into(),
+            _ => default.into(),
+        }
+    };
+    let mesh = proxy.metadata.get("MESH_ID").filter(|id| !id.is_empty());
+    vec![
+        (
+            "istio.canonical_revision",
+            label("service.istio.io/canonical-revision", "latest"),
+        ),
+        (
+            "istio.canonical_service",
+            label("service.istio.io/canonical-name", "unknown"),
+        ),
+        ("istio.cluster_id", proxy.cluster.as_str().into()),
+        ("istio.mesh_id", mesh.cloned().unwrap_or("unknown".into())),
+        ("istio.namespace", proxy.namespace.clone()),
+    ]
+}
+
+/// Tags of policies that are only tried out, by what the RBAC filter leaves in the request's metadata.
+const DRY_RUN_TAGS: &[(&str, &str)] = &[
+    (
+        "istio.authorization.dry_run.allow_policy.name",
+        "istio_dry_run_allow_shadow_effective_policy_id",
+    ),
+    (
+        "istio.authorization.dry_run.allow_policy.result",
+        "istio_dry_run_allow_shadow_engine_result",
+    ),
+    (
+        "istio.authorization.dry_run.deny_policy.name",
+        "istio_dry_run_deny_shadow_effective_policy_id",
+    ),
+    (
+        "istio.authorization.dry_run.deny_policy.result",
+        "istio_dry_run_deny_shadow_engine_result",
+    ),
+];
+
+fn metadata_tag(name: &str, key: &str) -> tags::CustomTag {
+    use hawser_proto::envoy::r#type::metadata::v3 as metadata;
+    use metadata::metadata_key::{PathSegment, path_segment::Segment};
+    tags::CustomTag {
+        tag: name.to_owned(),
+        r#type: Some(tags::custom_tag::Type::Metadata(
+            tags::custom_tag::Metadata {
+                kind: Some(metadata::MetadataKind {
+                    kind: Some(metadata::metadata_kind::Kind::Request(Default::default())),
+                }),
+                metadata_key: Some(metadata::MetadataKey {
+                    key: crate::authz::HTTP_RBAC.to_owned(),
+                    path: vec![PathSegment {
+                        segment: Some(Segment::Key(key.to_owned())),
+                    }],
+                }),
+                default_value: String::new(),
+            },
+        )),
+    }
+}
+
+fn all_tags(plan: &Tracing) -> Vec<tags::CustomTag> {
+    let mut out: Vec<_> = plan
+        .tags
+        .iter()
+        .map(|(name, tag)| custom_tag(name, tag))
+        .collect();
+    if let Some(own) = &plan.istio_tags {
+        let literals = own
+            .iter()
+            .map(|(name, value)| custom_tag(name, &Tag::Literal(value.clone())));
+        out.extend(literals);
+        out.extend(
+            DRY_RUN_TAGS
+                .iter()
+                .map(|(name, key)| metadata_tag(name, key)),
+        );
+    }
+    out.sort_by(|a, b| a.tag.cmp(&b.tag));
+    out
+}
+
 pub(crate) fn tracing(plan: &Tracing) -> hcm::http_connection_manager::Tracing {
     let percent = |value: f64| Some(Percent { value });
     hcm::http_connection_manager::Tracing {
         client_sampling: percent(100.0),
         random_sampling: percent(f64::from(plan.sampling.0) / 10_000.0),
         overall_sampling: percent(100.0),
-        custom_tags: plan
-            .tags
-            .iter()
-            .map(|(name, tag)| custom_tag(name, tag))
-            .collect(),
+        custom_tags: all_tags(plan),
+        max_path_tag_length: (plan.max_path_tag_length > 0)
+            .then(|| wire::u32v(plan.max_path_tag_length)),
+        no_context_propagation: plan.no_propagation,
         provider: provider(plan),
         ..Default::default()
     }
@@ -125,6 +232,8 @@ fn provider(plan: &Tracing) -> Option<trace::tracing::Http> {
             port,
             path,
             trace_id_64bit,
+            w3c,
+            ..
         } => (
             "envoy.tracers.zipkin",
             wire::any(&trace::ZipkinConfig {
@@ -139,6 +248,7 @@ fn provider(plan: &Tracing) -> Option<trace::tracing::Http> {
                     as i32,
                 trace_id_128bit: !trace_id_64bit,
                 shared_span_context: Some(wire::boolv(false)),
+                trace_context_option: i32::from(*w3c),
                 ..Default::default()
             }),
         ),
@@ -146,29 +256,55 @@ fn provider(plan: &Tracing) -> Option<trace::tracing::Http> {
             service: host,
             port,
             http_path,
+            timeout,
+            headers,
+            ..
         } => {
+            let header = |(key, value): &(Str, Str)| core::HeaderValue {
+                key: key.to_string(),
+                value: value.to_string(),
+                raw_value: Vec::new(),
+            };
             let mut config = trace::OpenTelemetryConfig {
                 service_name: plan.service.to_string(),
                 ..Default::default()
             };
             match http_path {
-                None => config.grpc_service = Some(service(host.as_str(), *port)),
+                None => {
+                    config.grpc_service = Some(core::GrpcService {
+                        timeout: timeout.map(wire::duration),
+                        initial_metadata: headers.iter().map(header).collect(),
+                        ..service(host.as_str(), *port)
+                    });
+                }
                 Some(path) => {
                     config.http_service = Some(core::HttpService {
                         http_uri: Some(core::HttpUri {
                             uri: format!("http://{host}:{port}{path}"),
-                            timeout: Some(wire::duration(Duration::from_secs(10))),
+                            timeout: Some(wire::duration(
+                                timeout.unwrap_or(Duration::from_secs(10)),
+                            )),
                             http_upstream_type: Some(core::http_uri::HttpUpstreamType::Cluster(
                                 outbound_name(*port, "", host.as_str()),
                             )),
                         }),
+                        request_headers_to_add: headers
+                            .iter()
+                            .map(|h| core::HeaderValueOption {
+                                header: Some(header(h)),
+                                append_action:
+                                    core::header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd
+                                        as i32,
+                                ..Default::default()
+                            })
+                            .collect(),
                         ..Default::default()
                     });
                 }
             }
             ("envoy.tracers.opentelemetry", wire::any(&config))
         }
-        Provider::Datadog { service, port } => (
+        Provider::Datadog { service, port, .. } => (
             "envoy.tracers.datadog",
             wire::any(&trace::DatadogConfig {
                 collector_cluster: outbound_name(*port, "", service.as_str()),

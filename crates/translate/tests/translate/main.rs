@@ -10,6 +10,7 @@ mod patches;
 mod properties;
 mod routes;
 mod security;
+mod telemetry;
 mod text;
 
 use hawser_model::Proxy;
