@@ -13,6 +13,7 @@ use crate::admission::Hooks;
 use crate::auth::rbac::{self, Policy};
 use crate::auth::{Authenticator, Issuer};
 use crate::kinds::Catalog;
+use crate::kubelet::Identity;
 use crate::store::{Key, ResourceId, Store, Stored, Volume};
 
 /// What requests to one cluster are served from. Everything in it is immutable or published whole by one task.
@@ -33,6 +34,8 @@ pub struct Cluster {
     pub audiences: Vec<String>,
     /// Whose network admission webhooks that are Services are dialled in; `None`: this process's.
     pub netns: Option<PathBuf>,
+    /// How kubelets know this server.
+    pub kubelet_identity: Identity,
     policy: Derived<Policy>,
     hooks: Derived<Hooks>,
     stopping: watch::Receiver<bool>,
@@ -49,6 +52,7 @@ pub struct Parts {
     pub netns_addr: Option<SocketAddr>,
     pub audiences: Vec<String>,
     pub netns: Option<PathBuf>,
+    pub kubelet_identity: Identity,
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -66,6 +70,7 @@ impl Cluster {
             netns_addr: parts.netns_addr,
             audiences: parts.audiences,
             netns: parts.netns,
+            kubelet_identity: parts.kubelet_identity,
             policy: Derived::new(&rbac::SOURCES, Policy::new),
             hooks: Derived::new(&crate::admission::SOURCES, Hooks::new),
             stopping: parts.stopping,

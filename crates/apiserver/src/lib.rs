@@ -8,6 +8,7 @@ mod cluster;
 mod http;
 mod keeper;
 mod kinds;
+mod kubelet;
 mod names;
 mod netns;
 mod object;

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::auth::{Authenticator, Issuer, MASTERS, StaticToken, User};
 use crate::cluster::{Cluster, Parts};
+use crate::kubelet::Identity;
 use crate::store::{RedbDisk, Store};
 use crate::{api, keeper, netns, pki, rules};
 
@@ -195,6 +196,7 @@ async fn start(config: Config) -> anyhow::Result<Handle> {
     let (store, events) = Store::open(Box::new(disk), rules::services::claims_of)
         .with_context(|| format!("reading {}", database.display()))?;
     let (stop, stopping) = watch::channel(false);
+    let (certificate, key) = authority.client_certificate("kube-apiserver-kubelet-client", &[])?;
     let cluster = Arc::new(Cluster::new(Parts {
         name: config.name.clone(),
         store,
@@ -207,6 +209,7 @@ async fn start(config: Config) -> anyhow::Result<Handle> {
             .chain(config.audiences)
             .collect(),
         netns: config.netns.map(|(path, _)| path),
+        kubelet_identity: Identity { certificate, key },
         stopping: stopping.clone(),
     }));
     load_service_account_key(&cluster, &config.data_dir)?;

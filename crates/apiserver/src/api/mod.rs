@@ -2,6 +2,7 @@
 
 mod authorize;
 mod discovery;
+mod logs;
 mod objects;
 mod openapi;
 mod reviews;
@@ -141,9 +142,8 @@ fn other(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answer, ApiE
         return openapi::document(cluster, call, document);
     }
     match path {
-        "/healthz" | "/livez" | "/readyz" | "/healthz/ping" | "/livez/ping" | "/readyz/ping" => {
-            Ok(text(200, "ok"))
-        }
+        "/healthz" | "/livez" | "/readyz" => Ok(health(call, path)),
+        "/healthz/ping" | "/livez/ping" | "/readyz/ping" => Ok(text(200, "ok")),
         "/version" => Ok(discovery::server_version()),
         "/api" => Ok(discovery::api(cluster, call)),
         "/apis" => Ok(discovery::apis(cluster, call)),
@@ -157,6 +157,15 @@ fn other(cluster: &Arc<Cluster>, call: &Call, path: &str) -> Result<Answer, ApiE
             _ => Ok(text(404, "404 page not found\n")),
         },
     }
+}
+
+/// The server answers only when it has read its database, so that it answers is its health.
+fn health(call: &Call, path: &str) -> Answer {
+    if !call.query.has("verbose") {
+        return text(200, "ok");
+    }
+    let name = path.trim_start_matches('/');
+    text(200, format!("[+]ping ok\n{name} check passed\n"))
 }
 
 async fn resource(

@@ -23,7 +23,7 @@ pub async fn serve(
         .into_iter()
         .find(|subresource| subresource.name == name);
     let Some(subresource) = known else {
-        return Err(ApiError::no_such_resource());
+        return Err(absent(&request.kind, name));
     };
     if request.kind.namespaced() && request.namespace.is_empty() {
         return Err(ApiError::no_such_resource());
@@ -37,11 +37,26 @@ pub async fn serve(
             bind_pod(&request, &request.name, &body.value).await
         }
         "eviction" if call.method == Method::POST => evict(&request, call).await,
+        "log" => super::logs::serve(&request, &call).await,
         "token" | "binding" | "eviction" => Err(ApiError::method_not_allowed()),
         "scale" => scale(&request, call).await,
         "finalize" => finalize(&request, call).await,
         part => whole(&request, call, part).await,
     }
+}
+
+/// What runs in a pod's node and is not passed on to it.
+const NODES_OWN: &[&str] = &["attach", "exec", "portforward"];
+
+/// The refusal of a subresource that is not served, with the way out where there is one.
+fn absent(kind: &Kind, name: &str) -> ApiError {
+    if !kind.is("pods") || !NODES_OWN.contains(&name) {
+        return ApiError::no_such_resource();
+    }
+    let message = format!(
+        "pods/{name} is not served; in a pod of a lab, `hawser lab exec CLUSTER NAMESPACE/POD -- COMMAND` runs a command"
+    );
+    ApiError::new(501, "NotImplemented", message)
 }
 
 /// Subresources whose bodies are the object itself.

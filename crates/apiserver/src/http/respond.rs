@@ -45,12 +45,8 @@ pub fn json(code: u16, accept: Accept, body: impl Into<Bytes>) -> Answer {
     answer(code, "application/json", body)
 }
 
-pub fn text(code: u16, body: &'static str) -> Answer {
-    answer(
-        code,
-        "text/plain; charset=utf-8",
-        Bytes::from_static(body.as_bytes()),
-    )
+pub fn text(code: u16, body: impl Into<Bytes>) -> Answer {
+    answer(code, "text/plain; charset=utf-8", body.into())
 }
 
 /// An error as its `Status`, in the form that an `Accept` header takes.

@@ -35,6 +35,11 @@ pub fn subresources(kind: &Kind) -> Vec<Subresource> {
             list.push(posted("binding", ("", "v1", "Binding")));
             list.push(whole("ephemeralcontainers"));
             list.push(posted("eviction", ("policy", "v1", "Eviction")));
+            list.push(Subresource {
+                name: "log",
+                body: None,
+                verbs: &["get"],
+            });
         }
         "namespaces" => list.push(Subresource {
             name: "finalize",

@@ -1,41 +1,25 @@
 //! The real kubectl.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use crate::client::Cluster;
+use crate::tools;
 
 /// Runs kubectl and returns what it printed; fails with its complaint when it fails.
-fn kubectl(kubeconfig: &std::path::Path, arguments: &[&str], input: &str) -> String {
-    let mut command = Command::new("kubectl");
+fn kubectl(kubeconfig: &Path, arguments: &[&str], input: &str) -> String {
+    let Some(program) = tools::find("kubectl") else {
+        panic!(
+            "kubectl is not on PATH; install kubectl 1.32 and put it there, these tests need the real one"
+        )
+    };
+    let mut command = Command::new(program);
     command
         .arg("--kubeconfig")
         .arg(kubeconfig)
         .args(arguments)
         .env("HOME", kubeconfig.parent().expect("a folder"));
-    let spawned = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = spawned.unwrap_or_else(|error| {
-        panic!("kubectl cannot be run ({error}); install kubectl 1.32 and put it on PATH, these tests need the real one")
-    });
-    child
-        .stdin
-        .take()
-        .expect("its input")
-        .write_all(input.as_bytes())
-        .expect("input is taken");
-    let output = child.wait_with_output().expect("its output");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "kubectl {}: {}{text}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text
+    tools::run(&mut command, input).unwrap_or_else(|complaint| panic!("{complaint}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,6 +116,47 @@ async fn what_people_do_with_kubectl() {
         (&["explain", "configmap.data"], "", "FIELD: data"),
         (&["run", "p", "--image=i"], "", "pod/p created"),
         (&["describe", "pod", "p"], "", "Service Account:  default"),
+        (
+            &["wait", "--for=jsonpath={.status.phase}=Pending", "pod/p"],
+            "",
+            "condition met",
+        ),
+        (&["wait", "--for=create", "pod/p"], "", "condition met"),
+        (&["rollout", "restart", "deployment", "d"], "", "restarted"),
+        (&["rollout", "pause", "deployment", "d"], "", "paused"),
+        (
+            &["set", "image", "deployment/d", "c=j"],
+            "",
+            "image updated",
+        ),
+        (&["set", "env", "deployment/d", "A=b"], "", "env updated"),
+        (
+            &["autoscale", "deployment", "d", "--max=3"],
+            "",
+            "autoscaled",
+        ),
+        (&["expose", "deployment", "d", "--port=80"], "", "exposed"),
+        (
+            &["create", "ingress", "i", "--rule=a/b=d:80"],
+            "",
+            "created",
+        ),
+        (
+            &["auth", "can-i", "--list", "--as=system:masters-not"],
+            "",
+            "/version",
+        ),
+        (&["events"], "", ""),
+        (
+            &["get", "--raw", "/readyz?verbose"],
+            "",
+            "readyz check passed",
+        ),
+        (
+            &["explain", "deployment.spec.strategy"],
+            "",
+            "<DeploymentStrategy>",
+        ),
         (&["delete", "pod", "p"], "", "deleted"),
         (&["delete", "deployment", "d", "old"], "", "deleted"),
         (&["delete", "configmap", "m", "c2"], "", "deleted"),
@@ -145,5 +170,32 @@ async fn what_people_do_with_kubectl() {
             "kubectl {}: {printed:?} lacks {expected:?}",
             arguments.join(" ")
         );
+    }
+    // What is refused, and the words that tell why.
+    let unknown = "apiVersion: none.example/v1\nkind: None\nmetadata: {name: none}\n";
+    let refusals: &[(&[&str], &str, &str)] = &[
+        (
+            &["apply", "-f", "-"],
+            unknown,
+            "no matches for kind \"None\" in version \"none.example/v1\"",
+        ),
+        (&["top", "pods"], "", "Metrics API not available"),
+        (&["exec", "left", "--", "ls"], "", "hawser lab exec"),
+        (
+            &["diff", "-f", "-"],
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: new}\n",
+            "+  name: new",
+        ),
+    ];
+    tokio::task::block_in_place(|| kubectl(&kubeconfig, &["run", "left", "--image=i"], ""));
+    for (arguments, input, expected) in refusals {
+        let mut command = Command::new("kubectl");
+        command
+            .args(*arguments)
+            .env("KUBECONFIG", &kubeconfig)
+            .env("HOME", dir.path());
+        let refused = tokio::task::block_in_place(|| tools::run(&mut command, input));
+        let words = refused.expect_err("a refusal");
+        assert!(words.contains(expected), "{words:?} lacks {expected:?}");
     }
 }

@@ -13,6 +13,7 @@ mod logs;
 mod node;
 mod probe;
 mod record;
+mod serve;
 mod source;
 mod state;
 mod volumes;
@@ -105,9 +106,19 @@ fn first_service(net: &NodeNet) -> Ipv4Addr {
 /// Runs a node until `stop`, then ends its pods and returns.
 pub async fn run(node: NodeContext, stop: CancellationToken) {
     let node = Arc::new(node);
+    let identity = match serve::Identity::make(&node) {
+        Ok(identity) => Some(Arc::new(identity)),
+        Err(error) => {
+            tracing::warn!(%error, node = node.node_name, "kubectl logs will not work");
+            None
+        }
+    };
+    if let Some(identity) = &identity {
+        tokio::spawn(serve::run(node.clone(), identity.clone(), stop.clone()));
+    }
     let heartbeat = tokio::spawn({
         let (node, stop) = (node.clone(), stop.clone());
-        async move { node::keep(&node, &stop).await }
+        async move { node::keep(&node, identity.as_deref(), &stop).await }
     });
     let mut kubelet = Kubelet {
         ipam: Ipam::new(node.net.pod_cidr),

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::NodeContext;
+use super::serve::{self, Identity};
 
 const NODES: Resource = Resource::cluster_wide("", "v1", "Node", "nodes");
 const LEASES: Resource = Resource::namespaced("coordination.k8s.io", "v1", "Lease", "leases");
@@ -22,7 +23,7 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 const LEASE_SECONDS: u64 = 180;
 
 /// Registers the node and keeps its lease until `stop`.
-pub(crate) async fn keep(node: &NodeContext, stop: &CancellationToken) {
+pub(crate) async fn keep(node: &NodeContext, served: Option<&Identity>, stop: &CancellationToken) {
     let client = &node.client;
     let mut registered = false;
     let mut delay = Duration::from_millis(100);
@@ -30,7 +31,7 @@ pub(crate) async fn keep(node: &NodeContext, stop: &CancellationToken) {
         let result = if registered {
             beat(client, &node.node_name).await
         } else {
-            register(node).await
+            register(node, served).await
         };
         let wait = match result {
             Ok(()) if registered => HEARTBEAT,
@@ -51,8 +52,8 @@ pub(crate) async fn keep(node: &NodeContext, stop: &CancellationToken) {
     }
 }
 
-async fn register(node: &NodeContext) -> Result<(), Error> {
-    let object = json!({
+async fn register(node: &NodeContext, served: Option<&Identity>) -> Result<(), Error> {
+    let mut object = json!({
         "metadata": {"name": node.node_name, "labels": {
             "kubernetes.io/hostname": node.node_name,
             "kubernetes.io/os": "linux",
@@ -62,8 +63,12 @@ async fn register(node: &NodeContext) -> Result<(), Error> {
         }},
         "spec": {"podCIDR": node.net.pod_cidr.to_string(), "podCIDRs": [node.net.pod_cidr.to_string()]},
     });
+    let mut patch = json!({"status": status(node, &Timestamp::now().to_string())});
+    if let Some(served) = served {
+        object["metadata"]["annotations"] = json!({serve::CERTIFICATE: served.certificate});
+        patch["status"]["daemonEndpoints"] = json!({"kubeletEndpoint": {"Port": serve::PORT}});
+    }
     node.client.apply(&NODES, &object, MANAGER).await?;
-    let patch = json!({"status": status(node, &Timestamp::now().to_string())});
     node.client
         .merge_patch(&NODES, (None, &node.node_name), "status", &patch)
         .await

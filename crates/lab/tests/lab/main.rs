@@ -215,6 +215,22 @@ async fn a_pod_with_everything(scene: &Scene) {
     })
     .await;
 
+    // The same through the API, and what the node cannot answer.
+    for (arguments, said) in [
+        (&["-c", "main"][..], expected.as_str()),
+        (&["-c", "main", "--tail=1"], "read-only\n"),
+        (&["-c", "main", "--limit-bytes=5"], "black"),
+        // It has ended, so there is nothing to wait for.
+        (&["-c", "first", "--follow"], ""),
+    ] {
+        assert_eq!(kubectl_logs(scene, arguments), (true, said.to_string()));
+    }
+    let (ok, said) = kubectl_logs(scene, &["-c", "main", "--previous"]);
+    assert!(
+        !ok && said.contains("previous terminated container"),
+        "{said}"
+    );
+
     let (code, resolv) = scene
         .lab(&[
             "exec",
@@ -262,6 +278,21 @@ async fn a_pod_with_everything(scene: &Scene) {
         code == 1 && said.contains("default/everything"),
         "{code} {said}"
     );
+}
+
+/// What `kubectl logs` says of the pod, and whether it is content.
+fn kubectl_logs(scene: &Scene, arguments: &[&str]) -> (bool, String) {
+    let kubeconfig = scene.state["clusters"][0]["kubeconfig"]
+        .as_str()
+        .expect("a kubeconfig");
+    let output = std::process::Command::new("kubectl")
+        .args(["--kubeconfig", kubeconfig, "logs", "everything"])
+        .args(arguments)
+        .output()
+        .expect("kubectl is on PATH");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.success(), said)
 }
 
 async fn the_same_address_twice(scene: &Scene) {
