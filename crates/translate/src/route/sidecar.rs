@@ -34,8 +34,6 @@ pub(crate) struct SidecarRoutes {
     pub announces: bool,
     /// For one host alone: its virtual host takes every authority.
     pub single: bool,
-    /// Port of an HTTP proxy: ports in authorities are matched.
-    pub generic: bool,
 }
 
 struct Host<'a> {
@@ -68,7 +66,7 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
         };
         hosts.push(Host {
             name: format!("{}:{port}", service.host),
-            domains: domains(service, *port, input),
+            domains: domains(service, input),
             port: *port,
             routes: vec![action::default_route(&destination, &cx)],
             service: Some(service),
@@ -92,7 +90,7 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
         virtual_hosts,
         validate_clusters: Some(wire::boolv(false)),
         max_direct_response_body_size_bytes: Some(wire::u32v(1_048_576)),
-        ignore_port_in_host_matching: !input.generic,
+        ignore_port_in_host_matching: true,
         ..Default::default()
     }
 }
@@ -206,7 +204,7 @@ fn from_rules(input: &SidecarRoutes) -> Vec<Host<'_>> {
         for (service, port) in services {
             out.push(Host {
                 name: format!("{}:{port}", service.host),
-                domains: domains(service, port, input),
+                domains: domains(service, input),
                 port,
                 routes: routes.clone(),
                 service: Some(service),
@@ -244,7 +242,7 @@ fn most_specific_wildcards(input: &SidecarRoutes) -> BTreeMap<Hostname, usize> {
 }
 
 /// Names under which a service may be called: in full, in short as far as the caller's namespace allows, and by address.
-fn domains(service: &Service, port: u16, input: &SidecarRoutes) -> Vec<String> {
+fn domains(service: &Service, input: &SidecarRoutes) -> Vec<String> {
     let (namespace, domain) = (&*input.caller.namespace, &*input.mesh.dns_domain);
     let mut out = names(&service.host, namespace, domain);
     for alias in input.aliases.get(&service.host).into_iter().flatten() {
@@ -264,10 +262,6 @@ fn domains(service: &Service, port: u16, input: &SidecarRoutes) -> Vec<String> {
                 });
             }
         }
-    }
-    if input.generic {
-        let with_port: Vec<String> = out.iter().map(|d| format!("{d}:{port}")).collect();
-        out.extend(with_port);
     }
     out
 }

@@ -338,7 +338,6 @@ impl Translator {
             known: Shared::new(known),
             announces: sniffs,
             single: host.is_some(),
-            generic: false,
         })
     }
 }
