@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use hawser_api::manifest::{self, Doc, Document};
@@ -79,7 +80,13 @@ impl OfflineArgs {
         for (id, file) in self.clusters.iter().filter(|(id, _)| seen(id)) {
             read_cluster(id, Path::new(file), &mut lowerer, &mut errors)?;
         }
-        let snapshot = lowerer.snapshot();
+        let snapshot = thread::scope(|scope| {
+            // What reads and prints protobuf needs them, and they take a while to load.
+            scope.spawn(hawser_proto::json::pool);
+            lowerer.snapshot()
+        });
+        // The process ends with the command: giving thousands of objects back one by one would only take time.
+        std::mem::forget(lowerer);
         let proxy = hawser_translate::node::proxy(&read_node(&self.node)?)?;
         let (resources, problems) = hawser_translate::translate(&snapshot, &proxy);
         for error in &errors {

@@ -56,7 +56,10 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
         .filter(|(key, of)| !of.is_empty() || !optional.contains(key))
         .collect::<Vec<_>>();
     print(&sections, &mut std::io::stdout().lock())?;
-    Ok(if offline.clean {
+    let clean = offline.clean;
+    // As with the objects: the process ends here.
+    std::mem::forget((offline, sections));
+    Ok(if clean {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)
@@ -82,7 +85,8 @@ fn print(sections: &[(&str, Vec<Arc<Resource>>)], out: &mut impl Write) -> Resul
 }
 
 fn print_block(block: &[(usize, &Arc<Resource>)]) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
+    // Most take some kilobytes.
+    let mut out = Vec::with_capacity(block.len() * 4096);
     for (at, resource) in block {
         let line: &[u8] = if *at == 0 { b"\n    " } else { b",\n    " };
         out.extend_from_slice(line);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use hawser_api::networking::WorkloadEntry;
 use hawser_api::status::IstioStatus;
@@ -138,6 +139,25 @@ pub fn pod(pod: &Pod, view: &View<'_>, world: &World<'_>) -> Instance {
 /// The label that says whether a sidecar terminates mutual TLS.
 const TLS_MODE: &str = "security.istio.io/tlsMode";
 
+/// Keys that the labels of every endpoint share.
+struct Keys {
+    region: Str,
+    zone: Str,
+    sub_zone: Str,
+    cluster: Str,
+    node: Str,
+    network: Str,
+}
+
+static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
+    region: "topology.kubernetes.io/region".into(),
+    zone: "topology.kubernetes.io/zone".into(),
+    sub_zone: "topology.istio.io/subzone".into(),
+    cluster: "topology.istio.io/cluster".into(),
+    node: "kubernetes.io/hostname".into(),
+    network: NETWORK_LABEL.into(),
+});
+
 /// Labels with those of the topology, by which subsets and failover priorities may choose (Istio's `AugmentLabels`).
 pub fn augmented(
     labels: &hawser_api::Labels,
@@ -150,18 +170,20 @@ pub fn augmented(
         .iter()
         .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
         .collect();
-    let mut set = |key: &str, value: &str| {
+    let mut set = |key: &Str, value: &Str| {
         if !value.is_empty() {
-            all.insert(key.into(), value.into());
+            all.insert(key.clone(), value.clone());
         }
     };
-    set("topology.kubernetes.io/region", &locality.region);
-    set("topology.kubernetes.io/zone", &locality.zone);
-    set("topology.istio.io/subzone", &locality.sub_zone);
-    set("topology.istio.io/cluster", cluster.as_str());
-    set("kubernetes.io/hostname", node);
+    set(&KEYS.region, &locality.region);
+    set(&KEYS.zone, &locality.zone);
+    set(&KEYS.sub_zone, &locality.sub_zone);
+    set(&KEYS.cluster, &cluster.0);
     if labels.get(NETWORK_LABEL).is_none_or(String::is_empty) {
-        set(NETWORK_LABEL, network.as_str());
+        set(&KEYS.network, &network.0);
+    }
+    if !node.is_empty() {
+        all.insert(KEYS.node.clone(), node.into());
     }
     all.into_iter().collect()
 }

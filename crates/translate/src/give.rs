@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread;
 
 use hawser_model::service::{Registry, Resolution};
 use hawser_model::{Hostname, Proxy, ProxyKind, Service, Shared, Str};
@@ -118,18 +119,33 @@ impl Translator {
         Given::own(by_name(own))
     }
 
-    /// Everything that a proxy is given: clusters and listeners, and what they refer to.
+    /// Everything that a proxy is given: clusters and listeners, and what they refer to. Neither half needs the other, so
+    /// they are made at the same time.
     pub fn all(&self, proxy: &Proxy) -> Resources {
-        Resources {
-            clusters: self.clusters(proxy).all(),
-            endpoints: self.endpoints(proxy, None).all(),
-            listeners: self.listeners(proxy).all(),
-            routes: self.routes(proxy, None).all(),
-            names: self.names(proxy).all().into_values().next(),
-            extensions: self.extensions(proxy, None).all(),
-            bootstrap: self.bootstrap(proxy).all().into_values().next(),
-            problems: self.problems(&self.session(proxy)),
-        }
+        thread::scope(|scope| {
+            let clusters = scope.spawn(|| {
+                let clusters = self.clusters(proxy).all();
+                (clusters, self.endpoints(proxy, None).all())
+            });
+            let (listeners, routes) = (self.listeners(proxy).all(), self.routes(proxy, None).all());
+            let names = self.names(proxy).all().into_values().next();
+            let extensions = self.extensions(proxy, None).all();
+            let bootstrap = self.bootstrap(proxy).all().into_values().next();
+            let problems = self.problems(&self.session(proxy));
+            let (clusters, endpoints) = clusters
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Resources {
+                clusters,
+                endpoints,
+                listeners,
+                routes,
+                names,
+                extensions,
+                bootstrap,
+                problems,
+            }
+        })
     }
 
     /// The part of a sidecar's configuration that it has in common with all of its audience.

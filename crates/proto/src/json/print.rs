@@ -3,6 +3,7 @@
 //! Fields and keys come in the order of their names, so that the same bytes print the same everywhere.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use base64::display::Base64Display;
 use base64::prelude::BASE64_STANDARD;
@@ -40,12 +41,23 @@ impl Serialize for Printed<'_> {
     }
 }
 
+#[derive(serde::Serialize)]
+struct Names<'a> {
+    table: BTreeMap<&'a str, Host<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Host<'a> {
+    ips: &'a [String],
+}
+
 fn name_table<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    let table = NameTable::decode(bytes).map_err(S::Error::custom)?.table;
-    let hosts = table
-        .into_iter()
-        .map(|(host, info)| (host, serde_json::json!({ "ips": info.ips })));
-    serde_json::json!({ "table": hosts.collect::<serde_json::Map<_, _>>() }).serialize(serializer)
+    let known = NameTable::decode(bytes).map_err(S::Error::custom)?.table;
+    let table = known
+        .iter()
+        .map(|(name, info)| (name.as_str(), Host { ips: &info.ips }))
+        .collect();
+    Names { table }.serialize(serializer)
 }
 
 fn packed<E: Error>(type_url: &str) -> Result<std::sync::Arc<Type>, E> {

@@ -1,6 +1,6 @@
 //! Routes of sidecars' outbound listeners.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use hawser_model::mesh::Mesh;
@@ -72,13 +72,22 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
             service: Some(service),
         });
     }
-    let mut virtual_hosts = without_twins(hosts);
+    drop_twins(&mut hosts);
     if input.single {
-        for host in &mut virtual_hosts {
+        for host in &mut hosts {
             host.domains = vec!["*".to_owned()];
         }
     }
-    virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
+    // Virtual hosts are large: they are made where they stay.
+    hosts.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut virtual_hosts = Vec::with_capacity(hosts.len() + 1);
+    virtual_hosts.extend(hosts.into_iter().map(|host| rds::VirtualHost {
+        name: host.name,
+        domains: host.domains,
+        routes: host.routes,
+        include_request_attempt_count: true,
+        ..Default::default()
+    }));
     if !virtual_hosts
         .iter()
         .any(|v| v.domains.iter().any(|d| d == "*"))
@@ -96,32 +105,18 @@ pub(super) fn render(input: &SidecarRoutes) -> rds::RouteConfiguration {
 }
 
 /// Each domain leads to the first host that claims it; a short name never takes the place of another host's full name.
-fn without_twins(hosts: Vec<Host<'_>>) -> Vec<rds::VirtualHost> {
-    let full: BTreeSet<String> = hosts
+fn drop_twins(hosts: &mut Vec<Host<'_>>) {
+    let full: HashSet<String> = hosts
         .iter()
         .filter_map(|h| h.domains.first().cloned())
         .collect();
-    let mut seen = BTreeSet::new();
-    let mut out = Vec::new();
-    for host in hosts {
+    let mut seen = HashSet::new();
+    hosts.retain_mut(|host| {
         let first = host.domains.first().cloned();
-        let domains: Vec<String> = host
-            .domains
-            .into_iter()
-            .filter(|d| first.as_ref() == Some(d) || !full.contains(d))
-            .filter(|d| seen.insert(d.clone()))
-            .collect();
-        if !domains.is_empty() {
-            out.push(rds::VirtualHost {
-                name: host.name,
-                domains,
-                routes: host.routes,
-                include_request_attempt_count: true,
-                ..Default::default()
-            });
-        }
-    }
-    out
+        host.domains
+            .retain(|d| (first.as_ref() == Some(d) || !full.contains(d)) && seen.insert(d.clone()));
+        !host.domains.is_empty()
+    });
 }
 
 fn context<'a>(input: &'a SidecarRoutes, port: u16, semantics: RouteSemantics) -> Context<'a> {
