@@ -7,6 +7,7 @@
 
 pub mod istio;
 pub mod json;
+pub mod maps;
 pub mod merge;
 pub mod type_url;
 pub mod wire;

@@ -1,11 +1,9 @@
 //! The same bytes for the same message: protobuf maps are encoded in the order of a hash table that differs from run to
 //! run, so encoded resources are rewritten with the entries of every map in order.
 
-use hawser_proto::DescriptorPool;
-use hawser_proto::json::pool;
+use hawser_proto::maps::{self, Type};
 use hawser_proto::wire::{self, Wire};
 use prost::{Message, Name};
-use prost_reflect::{Kind, MessageDescriptor};
 
 /// Depth at which rewriting stops; real resources have less than 40 levels.
 const MAX_DEPTH: usize = 100;
@@ -13,21 +11,16 @@ const MAX_DEPTH: usize = 100;
 /// Encodes a message, entries of maps in order.
 pub(crate) fn encode<M: Message + Name>(message: &M) -> Vec<u8> {
     let bytes = message.encode_to_vec();
-    rewrite_as(&M::full_name(), &bytes).unwrap_or(bytes)
+    let rewritten = maps::named(&M::full_name()).and_then(|of| rewrite(of, &bytes, 0));
+    rewritten.unwrap_or(bytes)
 }
 
-/// Rewrites the encoding of a message of a named type; `None` if the type is unknown or the bytes are not of it.
-pub(crate) fn rewrite_as(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-    let pool: &DescriptorPool = pool();
-    let descriptor = pool.get_message_by_name(name)?;
-    rewrite(&descriptor, bytes, 0)
-}
-
-fn rewrite(descriptor: &MessageDescriptor, bytes: &[u8], depth: usize) -> Option<Vec<u8>> {
+/// The same message with its maps in order; `None` if the bytes are not of that type.
+fn rewrite(of: &Type, bytes: &[u8], depth: usize) -> Option<Vec<u8>> {
     if depth > MAX_DEPTH {
         return None;
     }
-    if descriptor.full_name() == "google.protobuf.Any" {
+    if of.is_any() {
         return rewrite_any(bytes, depth);
     }
     let mut out = Vec::with_capacity(bytes.len());
@@ -35,22 +28,20 @@ fn rewrite(descriptor: &MessageDescriptor, bytes: &[u8], depth: usize) -> Option
     let mut open: Option<(u32, Vec<Vec<u8>>)> = None;
     for field in wire::fields(bytes) {
         let field = field.ok()?;
-        let known = descriptor.get_field(field.number);
         if open.as_ref().is_some_and(|(n, _)| *n != field.number)
             && let Some(map) = open.take()
         {
             close(&mut out, map);
         }
-        let (Some(known), Wire::Bytes(payload)) = (known, field.value) else {
+        let (Some(found), Wire::Bytes(payload)) = (of.field(field.number), field.value) else {
             out.extend_from_slice(field.raw);
             continue;
         };
-        let Kind::Message(inner) = known.kind() else {
-            out.extend_from_slice(field.raw);
-            continue;
+        let payload = match found.of {
+            Some(inner) => rewrite(inner, payload, depth + 1)?,
+            None => payload.to_vec(),
         };
-        let payload = rewrite(&inner, payload, depth + 1)?;
-        if known.is_map() {
+        if found.is_map {
             open.get_or_insert((field.number, Vec::new()))
                 .1
                 .push(payload);
@@ -67,8 +58,8 @@ fn rewrite(descriptor: &MessageDescriptor, bytes: &[u8], depth: usize) -> Option
 fn rewrite_any(bytes: &[u8], depth: usize) -> Option<Vec<u8>> {
     let any = hawser_proto::google::protobuf::Any::decode(bytes).ok()?;
     let name = any.type_url.rsplit('/').next().unwrap_or_default();
-    let value = match pool().get_message_by_name(name) {
-        Some(inner) => rewrite(&inner, &any.value, depth + 1)?,
+    let value = match maps::named(name) {
+        Some(inner) => rewrite(inner, &any.value, depth + 1)?,
         None => any.value.clone(),
     };
     Some(

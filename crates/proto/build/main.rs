@@ -1,4 +1,7 @@
-//! Makes a descriptor set of every `.proto` file that the `envoy-types` package ships, and gRPC stubs. Nothing is copied into this tree: the files are found through `cargo metadata`.
+//! Makes a descriptor set of every `.proto` file that the `envoy-types` package ships, a table of where maps occur, and
+//! gRPC stubs. Nothing is copied into this tree: the files are found through `cargo metadata`.
+
+mod maps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +12,7 @@ use prost_reflect::DescriptorPool;
 use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
 fn main() -> Result<()> {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let package = package_dir("envoy-types")?;
     println!(
@@ -21,6 +24,13 @@ fn main() -> Result<()> {
         file: absolute_names(files)?,
     };
     std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
+    let well_known = DescriptorPool::global();
+    let well_known: Vec<_> = well_known
+        .files()
+        .map(|f| f.file_descriptor_proto().clone())
+        .collect();
+    let table = maps::table(well_known.iter().chain(&set.file))?;
+    std::fs::write(out.join("maps.rs"), table)?;
     if std::env::var_os("CARGO_FEATURE_GRPC").is_some() {
         stubs(&out);
     }
