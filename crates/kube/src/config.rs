@@ -1,6 +1,6 @@
 //! From a kubeconfig, or from inside a pod, to a [`Client`].
 
-use crate::Client;
+use crate::{Client, connect};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::path::Path;
@@ -98,13 +98,15 @@ async fn connect(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Client
     )
 }
 
-fn build(mut config: Config) -> Result<Client, ConfigError> {
-    // Retrying is the caller's decision: a watch wants to report staleness first.
-    config.default_retry = false;
+fn build(config: Config) -> Result<Client, ConfigError> {
+    if config.proxy_url.is_some() {
+        return Err(ConfigError::Bad(
+            "proxy-url is not supported; reach the API server directly".to_owned(),
+        ));
+    }
     let server = config.cluster_url.to_string();
     let insecure = config.accept_invalid_certs;
-    let http =
-        kube::Client::try_from(config).map_err(|error| ConfigError::Bad(error.to_string()))?;
+    let http = connect::client(config).map_err(|error| ConfigError::Bad(error.to_string()))?;
     Ok(Client::new(http, server, insecure))
 }
 

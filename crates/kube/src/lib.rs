@@ -6,6 +6,7 @@
 mod backoff;
 mod client;
 mod config;
+mod connect;
 mod error;
 pub mod lease;
 mod lines;

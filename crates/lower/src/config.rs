@@ -157,12 +157,6 @@ pub fn lower(
         );
         note(Topic::Inert, found);
     }
-    if stale(Topic::Credentials) {
-        let credentials = credentials(world);
-        if *next.credentials != credentials {
-            next.credentials = Arc::new(credentials);
-        }
-    }
 }
 
 /// Says of each object that its kind is accepted without effect.
@@ -187,30 +181,6 @@ fn sorted<S, T>(table: &Table<S, T>, world: &World<'_>) -> Vec<Arc<Object<S, T>>
         .collect();
     out.sort_by_key(|o| names::meta(&o.meta));
     out
-}
-
-/// Secrets that hold a certificate, or roots, for a gateway.
-fn credentials(world: &World<'_>) -> BTreeMap<ClusterId, BTreeSet<Str>> {
-    world
-        .views
-        .iter()
-        .map(|view| {
-            let names = view
-                .objects
-                .secrets
-                .iter()
-                .filter(|s| is_credential(s))
-                .map(|s| format!("{}/{}", s.meta.namespace, s.meta.name).into())
-                .collect();
-            (view.id.clone(), names)
-        })
-        .collect()
-}
-
-fn is_credential(secret: &Object<core::Secret>) -> bool {
-    ["tls.crt", "cert", "ca.crt", "cacert"]
-        .iter()
-        .any(|k| secret.spec.data.contains_key(*k) || secret.spec.string_data.contains_key(*k))
 }
 
 /// What the Gateway API and Ingresses become.

@@ -50,15 +50,13 @@ pub enum Topic {
     Filters,
     /// Kinds without effect, of which users are told.
     Inert,
-    /// Names of secrets.
-    Credentials,
     /// What routes refer to; follows from routes, rules and services.
     References,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Topic; 21] = [
+    pub const ALL: [Topic; 20] = [
         Topic::Sources,
         Topic::Mesh,
         Topic::Services,
@@ -78,7 +76,6 @@ impl Topic {
         Topic::Filters,
         Topic::ProxyConfigs,
         Topic::Inert,
-        Topic::Credentials,
         Topic::References,
     ];
 }
@@ -199,7 +196,7 @@ impl Dirty {
                     self.mark(&[Topic::Converted]);
                 }
             }
-            Kind::Secret => self.mark(&[Topic::Credentials, Topic::Converted]),
+            Kind::Secret => self.mark(&[Topic::Converted]),
             Kind::EndpointSlice => {
                 for resource in [old, new].into_iter().flatten() {
                     let namespace = &resource.meta().namespace;

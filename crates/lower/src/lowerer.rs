@@ -104,7 +104,6 @@ impl Lowerer {
             telemetry: Arc::default(),
             filters: Arc::default(),
             proxy_configs: Arc::default(),
-            credentials: Arc::default(),
             problems: Arc::default(),
         };
         Self {

@@ -61,8 +61,6 @@ pub struct Snapshot {
     pub filters: Arc<Vec<Shared<EnvoyFilter>>>,
     /// ProxyConfigs, in order of precedence. They concern pods that are injected, not what proxies are sent.
     pub proxy_configs: Arc<Vec<Shared<ProxyConfig>>>,
-    /// Secrets of gateways that exist, as `cluster`, `namespace/name`: references to others are Problems.
-    pub credentials: Arc<BTreeMap<ClusterId, BTreeSet<Str>>>,
     /// What is wrong with the configuration, in order.
     pub problems: Arc<Vec<Problem>>,
 }
@@ -192,8 +190,7 @@ impl Snapshot {
             && Arc::ptr_eq(&self.request_authn, &earlier.request_authn)
             && Arc::ptr_eq(&self.authz, &earlier.authz)
             && Arc::ptr_eq(&self.telemetry, &earlier.telemetry)
-            && Arc::ptr_eq(&self.filters, &earlier.filters)
-            && Arc::ptr_eq(&self.credentials, &earlier.credentials);
+            && Arc::ptr_eq(&self.filters, &earlier.filters);
         Changes {
             configuration: !same,
             endpoints: !Arc::ptr_eq(&self.endpoints, &earlier.endpoints),
