@@ -1,14 +1,14 @@
 //! The kinds that are lowered as whole lists: routes, rules, gateways, policies.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use hawser_api::{Kind, Object, Timestamp, core};
+use hawser_api::{Kind, Object, Timestamp};
 use hawser_model::gateway::Gateway;
 use hawser_model::route::VirtualService;
 use hawser_model::traffic::DestinationRule;
-use hawser_model::{ClusterId, Problem, Shared, Snapshot, Str};
+use hawser_model::{ClusterId, Problem, Shared, Snapshot};
 
 use crate::catalogue::Catalogue;
 use crate::dirty::{Dirty, Topic};

@@ -6,6 +6,7 @@ use hawser_api::{Kind, Resource};
 use hawser_model::{ClusterId, ServiceKey, Str};
 
 use crate::names::service_host;
+use crate::services::DISTRIBUTION;
 use crate::store::service_of;
 use crate::workloads::WorkloadName;
 
@@ -222,6 +223,12 @@ impl Dirty {
                 Topic::Converted,
             ]),
             Kind::Namespace => {
+                let prefers = |r: Option<&Resource>| {
+                    r.and_then(|r| r.meta().annotations.get(DISTRIBUTION).cloned())
+                };
+                if prefers(old) != prefers(new) {
+                    self.mark(&[Topic::Services]);
+                }
                 let labels = |r: Option<&Resource>| r.map(|r| r.meta().labels.clone());
                 if labels(old) == labels(new) {
                     return;

@@ -13,6 +13,7 @@ use crate::catalogue::Definition;
 use crate::instances::{self, Instance, Pod};
 use crate::names::port;
 use crate::service_entries::Entry;
+use crate::service_entries::listed;
 use crate::world::{KubeService, TargetPort, View, World, target_port};
 
 /// All endpoints of a service, by cluster.
@@ -192,7 +193,7 @@ fn of_entries(service: &KubeService, view: &View<'_>, world: &World<'_>, out: &m
         let Some(instance) = instances::entry(entry, view, world) else {
             continue;
         };
-        if instance.selected_by(&service.spec.selector) {
+        if has_ip(&instance) && instance.selected_by(&service.spec.selector) {
             for written in &service.spec.ports {
                 if let Some(number) = entry_port(&instance, written) {
                     out.push(instance.endpoint(&written.name, number));
@@ -217,6 +218,14 @@ pub fn entry_port(instance: &Instance, written: &core::ServicePort) -> Option<u1
     }
 }
 
+/// False for a machine known by name or by a socket, of which only what is found by DNS can make use.
+fn has_ip(instance: &Instance) -> bool {
+    !matches!(
+        instance.endpoint.address,
+        Address::Host(_) | Address::Unix(_)
+    )
+}
+
 fn of_service_entry(
     entry: &Entry,
     definition: &Definition,
@@ -233,15 +242,21 @@ fn of_service_entry(
             }
         }
     };
+    let by_dns = matches!(
+        spec.resolution,
+        hawser_api::networking::Resolution::Dns | hawser_api::networking::Resolution::DnsRoundRobin
+    );
     if let Some(selector) = &spec.workload_selector {
         for instance in selected(&selector.labels, namespace, view, world) {
-            push(&instance);
+            if by_dns || has_ip(&instance) {
+                push(&instance);
+            }
         }
     }
     if view.id != world.config_cluster {
         return;
     }
-    for endpoint in &spec.endpoints {
+    for endpoint in listed(entry) {
         push(&instances::inline(
             endpoint,
             namespace,
@@ -251,10 +266,6 @@ fn of_service_entry(
             world,
         ));
     }
-    let by_dns = matches!(
-        spec.resolution,
-        hawser_api::networking::Resolution::Dns | hawser_api::networking::Resolution::DnsRoundRobin
-    );
     let nothing_said = spec.endpoints.is_empty() && spec.workload_selector.is_none();
     if by_dns && nothing_said && definition.service.registry == Registry::External {
         let host = hawser_api::networking::WorkloadEntry {

@@ -79,7 +79,14 @@ pub fn services(
                 headless: false,
                 external_name: None,
                 node_local: false,
-                traffic_distribution: preference(None, object.annotation(DISTRIBUTION)),
+                traffic_distribution: preference(
+                    None,
+                    [
+                        object.annotation(DISTRIBUTION),
+                        (world.config_view())
+                            .and_then(|v| v.annotation(&object.meta.namespace, DISTRIBUTION)),
+                    ],
+                ),
                 publish_not_ready: false,
                 identities: Default::default(),
                 subject_alt_names: strs(&spec.subject_alt_names),
@@ -88,6 +95,14 @@ pub fn services(
             }
         })
         .collect()
+}
+
+/// What an entry lists as its endpoints: nothing where it selects workloads.
+pub fn listed(entry: &Entry) -> &[api::WorkloadEntry] {
+    match entry.spec.workload_selector {
+        Some(_) => &[],
+        None => &entry.spec.endpoints,
+    }
 }
 
 fn addresses(object: &Entry, notes: &mut Notes<'_>) -> Vec<IpNet> {

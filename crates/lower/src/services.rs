@@ -63,7 +63,10 @@ pub fn service(object: &KubeService, view: &View<'_>, world: &World<'_>) -> Opti
         node_local: spec.internal_traffic_policy == "Local",
         traffic_distribution: preference(
             Some(&spec.traffic_distribution),
-            object.annotation(DISTRIBUTION),
+            [
+                object.annotation(DISTRIBUTION),
+                view.annotation(namespace, DISTRIBUTION),
+            ],
         ),
         publish_not_ready: spec.publish_not_ready_addresses,
         identities: annotated_identities(object, &world.mesh.trust_domain),
@@ -160,19 +163,25 @@ pub fn node_selector(object: &KubeService) -> Option<BTreeMap<String, String>> {
         .collect()
 }
 
-/// `trafficDistribution`, or the annotation.
-pub fn preference(spec: Option<&str>, annotation: Option<&str>) -> Option<LocalityPreference> {
+/// `trafficDistribution`, or the annotation of the object, or that of its namespace.
+pub fn preference(
+    spec: Option<&str>,
+    annotations: [Option<&str>; 2],
+) -> Option<LocalityPreference> {
     match spec {
         Some("PreferClose" | "PreferSameZone") => return Some(LocalityPreference::SameZone),
         Some("PreferSameNode") => return Some(LocalityPreference::SameNode),
         _ => {}
     }
-    match annotation?.to_ascii_lowercase().as_str() {
-        "preferclose" | "prefersamezone" => Some(LocalityPreference::SameZone),
-        "prefersamenode" => Some(LocalityPreference::SameNode),
-        "any" => Some(LocalityPreference::Any),
-        _ => None,
-    }
+    annotations
+        .into_iter()
+        .flatten()
+        .find_map(|text| match &*text.to_ascii_lowercase() {
+            "preferclose" | "prefersamezone" => Some(LocalityPreference::SameZone),
+            "prefersamenode" => Some(LocalityPreference::SameNode),
+            "any" => Some(LocalityPreference::Any),
+            _ => None,
+        })
 }
 
 /// Identities that annotations add to those of the pods.

@@ -11,6 +11,7 @@ use crate::catalogue::{Catalogue, Definition};
 use crate::endpoints::{entry_port, service_entry_port};
 use crate::instances::{self, Instance, Pod};
 use crate::names::{labels, port};
+use crate::service_entries::listed;
 use crate::world::{KubeService, TargetPort, View, World, target_port};
 
 /// Service keys by namespace: a workload serves only services of its own namespace.
@@ -200,7 +201,7 @@ fn serves(
                 .workload_selector
                 .as_ref()
                 .is_some_and(|s| instance.selected_by(&s.labels));
-            let named = entry.spec.endpoints.iter().find(|e| {
+            let named = listed(entry).iter().find(|e| {
                 e.address
                     .parse::<IpAddr>()
                     .is_ok_and(|ip| instance.addresses.contains(&ip))
@@ -305,7 +306,7 @@ fn of_inline_endpoints(world: &World<'_>, catalogue: &Catalogue) -> Vec<Shared<W
     let mut by_place: BTreeMap<(Str, IpAddr), Workload> = BTreeMap::new();
     for (key, definition) in catalogue {
         for entry in &definition.entries {
-            for endpoint in &entry.spec.endpoints {
+            for endpoint in listed(entry) {
                 let instance = instances::inline(
                     endpoint,
                     &entry.meta.namespace,

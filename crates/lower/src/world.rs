@@ -140,6 +140,11 @@ impl View<'_> {
         self.hidden.is_empty() || !self.hidden.contains(namespace)
     }
 
+    /// What a namespace's annotation says for all in it.
+    pub fn annotation(&self, namespace: &str, key: &str) -> Option<&str> {
+        self.objects.namespaces.get("", namespace)?.annotation(key)
+    }
+
     /// The locality of a node, by its labels.
     pub fn node_locality(&self, node: &str) -> Locality {
         let Some(node) = self.objects.nodes.get("", node) else {

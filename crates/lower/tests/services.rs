@@ -325,6 +325,87 @@ fn service_entries_and_machines() {
     );
 }
 
+/// As in Istio: an entry that selects has no endpoints of its own, machines known by name are for entries found by DNS
+/// alone, and a namespace says for all in it which endpoints are preferred.
+#[test]
+fn what_an_entry_selects() {
+    let entry = |name: &str, resolution: &str, more: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: a{more}}}
+spec:
+  hosts: [{name}.mesh]
+  resolution: {resolution}
+  location: MESH_INTERNAL
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  workloadSelector: {{labels: {{app: vm}}}}
+  endpoints: [{{address: 192.0.2.99}}]
+---
+"
+        )
+    };
+    let machine = |name: &str, address: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: {name}, namespace: a}}
+spec: {{address: {address}, labels: {{app: vm}}}}
+---
+"
+        )
+    };
+    let own = ", annotations: {networking.istio.io/traffic-distribution: Any}";
+    let yaml = [
+        "
+apiVersion: v1
+kind: Namespace
+metadata: {name: a, annotations: {networking.istio.io/traffic-distribution: PreferClose}}
+---
+"
+        .to_owned(),
+        entry("fixed", "STATIC", own),
+        entry("named", "DNS", ""),
+        machine("by-address", "192.0.2.1"),
+        machine("by-name", "vm.example.com"),
+        service(
+            "kube",
+            "10.96.0.2",
+            "[{name: http, port: 70}]",
+            "vm",
+            "ports: []\nendpoints: []",
+        ),
+    ]
+    .concat();
+    let mut lowerer = lowerer(settings("{}", "{}"), &[("c1", &yaml)]);
+    check(
+        "endpoints",
+        &endpoints(&lowerer.snapshot()),
+        "
+        fixed.mesh c1 192.0.2.1:80 http
+        kube.a.svc.cluster.local c1 192.0.2.1:70 http
+        named.mesh c1 192.0.2.1:80 http
+        named.mesh c1 vm.example.com:80 http
+        ",
+    );
+    check(
+        "services",
+        &services(&lowerer.snapshot()),
+        "
+        fixed.mesh in a: Endpoints http:80/Http prefers=Any
+        kube.a.svc.cluster.local in a: Endpoints http:70/Http->70 vip[c1]=10.96.0.2/32 prefers=SameZone
+        named.mesh in a: Dns http:80/Http prefers=SameZone
+        ",
+    );
+    let said_no_more = "{apiVersion: v1, kind: Namespace, metadata: {name: a}}";
+    for resource in objects(said_no_more) {
+        lowerer.apply(applied("c1", resource));
+    }
+    assert!(!services(&lowerer.snapshot()).contains("prefers=SameZone"));
+}
+
 const GATEWAY: &str = "
 apiVersion: v1
 kind: Namespace
