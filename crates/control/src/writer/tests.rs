@@ -84,9 +84,9 @@ fn streams_are_told_what_may_differ() {
         Some(("configuration names", &[])),
     );
     check(
-        "what the mesh does not look at: nobody",
+        "what no proxy is given: nobody has work, and all have it",
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: a}, data: {a: b}}",
-        None,
+        Some(("", &[])),
     );
 }
 

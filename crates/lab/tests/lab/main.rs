@@ -433,18 +433,14 @@ async fn what_cannot_start_says_why(scene: &Scene) {
             "configmap \"later\" not found",
         ),
     ] {
-        let waiting = cluster
+        // A pod is first said to be in creation, and why it stays so a moment later.
+        cluster
             .pod_when(name, |pod| {
-                pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == reason
+                let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+                let message = waiting["message"].as_str().unwrap_or_default();
+                waiting["reason"] == reason && message.contains(part)
             })
             .await;
-        let message = &waiting["status"]["containerStatuses"][0]["state"]["waiting"]["message"];
-        assert!(
-            message
-                .as_str()
-                .is_some_and(|message| message.contains(part)),
-            "{name}: {message}"
-        );
     }
     cluster
         .pod_when("no-command", |pod| {
