@@ -95,6 +95,7 @@ fn main() -> ExitCode {
         cli.command.log_filter(),
     );
     hawser_base::tls::install();
+    quiet_when_nobody_reads();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -102,6 +103,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `hawser … | head` closes our output. Printing panics then, which undoes what must be undone, but is nobody's mistake to
+/// be told of.
+fn quiet_when_nobody_reads() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let said = payload.downcast_ref::<String>();
+        if !said.is_some_and(|s| s.starts_with("failed printing to stdout: Broken pipe")) {
+            loud(panic);
+        }
+    }));
 }
 
 fn run(command: Command) -> Result<ExitCode> {
