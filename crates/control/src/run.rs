@@ -210,10 +210,10 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
         system_namespace: args.namespace.as_str().into(),
     };
 
-    let open = listen::bind(args.grpc_addr, "discovery, plaintext,").await?;
-    let secure = listen::bind(args.secure_grpc_addr, "discovery and certificates").await?;
-    let webhooks = listen::bind(args.webhook_addr, "webhooks").await?;
-    let monitoring = listen::bind(args.monitoring_addr, "monitoring").await?;
+    let open = listen::bind(args.grpc_addr, "discovery, plaintext,")?;
+    let secure = listen::bind(args.secure_grpc_addr, "discovery and certificates")?;
+    let webhooks = listen::bind(args.webhook_addr, "webhooks")?;
+    let monitoring = listen::bind(args.monitoring_addr, "monitoring")?;
 
     tokio::spawn(authority::follow(
         client.clone(),
