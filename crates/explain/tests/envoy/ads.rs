@@ -83,6 +83,50 @@ impl ControlPlane {
             said.refused.push(format!("{type_url}: {error}"));
         }
     }
+
+    /// Answers whatever is asked on a stream, resources and secrets alike.
+    fn converse(
+        &self,
+        mut requests: Streaming<discovery::DiscoveryRequest>,
+    ) -> Response<Answers<discovery::DiscoveryResponse>> {
+        let (send, receive) = mpsc::channel(8);
+        let own = self.clone();
+        tokio::spawn(async move {
+            let mut asked = Asked::default();
+            while let Ok(Some(request)) = requests.message().await {
+                own.note(
+                    &request.type_url,
+                    request.error_detail.as_ref().map(|e| e.message.as_str()),
+                );
+                let Some(nonce) = asked.answers(
+                    &request.type_url,
+                    request.resource_names.clone(),
+                    &request.response_nonce,
+                ) else {
+                    continue;
+                };
+                let any = |(_, value): (String, Vec<u8>)| Any {
+                    type_url: request.type_url.clone(),
+                    value,
+                };
+                let answer = discovery::DiscoveryResponse {
+                    version_info: "1".to_owned(),
+                    resources: own
+                        .select(&request.type_url, &request.resource_names)
+                        .into_iter()
+                        .map(any)
+                        .collect(),
+                    type_url: request.type_url.clone(),
+                    nonce: nonce.to_string(),
+                    ..Default::default()
+                };
+                if send.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Response::new(Box::pin(ReceiverStream::new(receive)))
+    }
 }
 
 /// Names asked for, by type: a repetition of the same is an acknowledgement.
@@ -113,44 +157,7 @@ impl AggregatedDiscoveryService for ControlPlane {
         &self,
         request: Request<Streaming<discovery::DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        let (send, receive) = mpsc::channel(8);
-        let mut requests = request.into_inner();
-        let own = self.clone();
-        tokio::spawn(async move {
-            let mut asked = Asked::default();
-            while let Ok(Some(request)) = requests.message().await {
-                own.note(
-                    &request.type_url,
-                    request.error_detail.as_ref().map(|e| e.message.as_str()),
-                );
-                let Some(nonce) = asked.answers(
-                    &request.type_url,
-                    request.resource_names.clone(),
-                    &request.response_nonce,
-                ) else {
-                    continue;
-                };
-                let any = |(_, value): (String, Vec<u8>)| Any {
-                    type_url: request.type_url.clone(),
-                    value,
-                };
-                let answer = discovery::DiscoveryResponse {
-                    version_info: "1".to_owned(),
-                    resources: own
-                        .select(&request.type_url, &request.resource_names)
-                        .into_iter()
-                        .map(any)
-                        .collect(),
-                    type_url: request.type_url.clone(),
-                    nonce: nonce.to_string(),
-                    ..Default::default()
-                };
-                if send.send(Ok(answer)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receive))))
+        Ok(self.converse(request.into_inner()))
     }
 
     async fn delta_aggregated_resources(
@@ -170,44 +177,7 @@ impl SecretDiscoveryService for ControlPlane {
         &self,
         request: Request<Streaming<discovery::DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
-        let (send, receive) = mpsc::channel(8);
-        let mut requests = request.into_inner();
-        let own = self.clone();
-        tokio::spawn(async move {
-            let mut asked = Asked::default();
-            while let Ok(Some(request)) = requests.message().await {
-                own.note(
-                    &request.type_url,
-                    request.error_detail.as_ref().map(|e| e.message.as_str()),
-                );
-                let Some(nonce) = asked.answers(
-                    &request.type_url,
-                    request.resource_names.clone(),
-                    &request.response_nonce,
-                ) else {
-                    continue;
-                };
-                let any = |(_, value): (String, Vec<u8>)| Any {
-                    type_url: request.type_url.clone(),
-                    value,
-                };
-                let answer = discovery::DiscoveryResponse {
-                    version_info: "1".to_owned(),
-                    resources: own
-                        .select(&request.type_url, &request.resource_names)
-                        .into_iter()
-                        .map(any)
-                        .collect(),
-                    type_url: request.type_url.clone(),
-                    nonce: nonce.to_string(),
-                    ..Default::default()
-                };
-                if send.send(Ok(answer)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receive))))
+        Ok(self.converse(request.into_inner()))
     }
 
     async fn delta_secrets(
