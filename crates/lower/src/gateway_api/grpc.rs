@@ -4,7 +4,10 @@ use hawser_api::{Object, gateway_api as api};
 use hawser_model::route::{HttpMatch, HttpRoute, PathMatch};
 
 use super::backends::{Backends, Fault};
-use super::http::{Lowered, Rank, Rule, action, name, segment_prefix, unsupported, value_matches};
+use super::http::{
+    Lowered, Rule, action, name, no_persistence, of_matches, segment_prefix, unsupported,
+    value_matches,
+};
 
 /// All matches of all rules of a GRPCRoute.
 pub(super) fn rules(
@@ -27,39 +30,27 @@ fn one(
     soft: &mut Vec<Fault>,
 ) -> Result<Vec<Rule>, Fault> {
     if rule.session_persistence.is_some() {
-        // Requests are served all the same, as by Istio.
-        let message = "sessionPersistence has no effect";
-        soft.push(Fault::new("UnsupportedValue", message));
+        soft.push(no_persistence());
     }
     let route = HttpRoute {
         name: name(rule.name.as_deref(), &object.meta, i),
         ..action(&rule.filters, &rule.backend_refs, backends, soft)?
     };
-    if rule.matches.is_empty() {
-        let rank = Rank::new(None, &object.meta, (i, 0));
-        return Ok(vec![Rule { route, rank }]);
-    }
-    let matches = rule.matches.iter().enumerate();
-    matches
-        .map(|(j, written)| {
-            let (path, length) = match &written.method {
-                Some(method) => path(method).map(|(path, length)| (Some(path), length))?,
-                None => (None, 0),
-            };
-            let m = HttpMatch {
-                path,
-                headers: value_matches(&written.headers, true)?,
-                ..HttpMatch::default()
-            };
-            Ok(Rule {
-                rank: Rank::new(Some((&m, length)), &object.meta, (i, j)),
-                route: HttpRoute {
-                    matches: vec![m],
-                    ..route.clone()
-                },
-            })
-        })
-        .collect()
+    of_matches(&route, &object.meta, i, &rule.matches, grpc_match)
+}
+
+/// A match, and the length of its path in order of precedence.
+fn grpc_match(written: &api::GrpcRouteMatch) -> Result<(HttpMatch, usize), Fault> {
+    let (path, length) = match &written.method {
+        Some(method) => path(method).map(|(path, length)| (Some(path), length))?,
+        None => (None, 0),
+    };
+    let m = HttpMatch {
+        path,
+        headers: value_matches(&written.headers, true)?,
+        ..HttpMatch::default()
+    };
+    Ok((m, length))
 }
 
 /// The path of a service and method, `/SERVICE/METHOD`, and its length in order of precedence.

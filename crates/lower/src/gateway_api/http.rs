@@ -125,9 +125,7 @@ fn one(
     soft: &mut Vec<Fault>,
 ) -> Result<Vec<Rule>, Fault> {
     if rule.session_persistence.is_some() {
-        // Requests are served all the same, as by Istio.
-        let message = "sessionPersistence has no effect";
-        soft.push(Fault::new("UnsupportedValue", message));
+        soft.push(no_persistence());
     }
     let action = action(&rule.filters, &rule.backend_refs, backends, soft)?;
     let (timeout, retries) = times(rule);
@@ -137,16 +135,33 @@ fn one(
         retries,
         ..action
     };
-    if rule.matches.is_empty() {
-        let rank = Rank::new(None, &object.meta, (i, 0));
+    of_matches(&route, &object.meta, i, &rule.matches, http_match)
+}
+
+/// What is said of a rule that asks for sessions: its requests are served all the same, as by Istio.
+pub(super) fn no_persistence() -> Fault {
+    Fault::new("UnsupportedValue", "sessionPersistence has no effect")
+}
+
+/// A rule once for each of its matches, or once without any; `lower` gives a match and the length of its path.
+pub(super) fn of_matches<M>(
+    route: &HttpRoute,
+    meta: &hawser_api::Meta,
+    place: usize,
+    written: &[M],
+    lower: fn(&M) -> Result<(HttpMatch, usize), Fault>,
+) -> Result<Vec<Rule>, Fault> {
+    if written.is_empty() {
+        let rank = Rank::new(None, meta, (place, 0));
+        let route = route.clone();
         return Ok(vec![Rule { route, rank }]);
     }
-    let matches = rule.matches.iter().enumerate();
+    let matches = written.iter().enumerate();
     matches
         .map(|(j, written)| {
-            let (m, length) = http_match(written)?;
+            let (m, length) = lower(written)?;
             Ok(Rule {
-                rank: Rank::new(Some((&m, length)), &object.meta, (i, j)),
+                rank: Rank::new(Some((&m, length)), meta, (place, j)),
                 route: HttpRoute {
                     matches: vec![m],
                     ..route.clone()
