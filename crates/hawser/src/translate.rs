@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, Result};
 use hawser_model::Str;
@@ -69,19 +70,39 @@ pub fn run(args: &TranslateArgs) -> Result<ExitCode> {
 /// Resources that are written at a time.
 const RESOURCES: usize = 64;
 
-/// An object of the sections, each an object of its resources by name.
+/// A section with fewer resources than this may have large ones, such as the routes of all services at one port.
+const FEW: usize = 8;
+
+/// An object of the sections, each an object of its resources by name. Sections of few resources, which cannot be parted
+/// into blocks, are printed beside all others.
 fn print(sections: &[(&str, Vec<Arc<Resource>>)], out: &mut impl Write) -> Result<()> {
-    for (at, (section, resources)) in sections.iter().enumerate() {
-        let before = if at == 0 { '{' } else { ',' };
-        write!(out, "{before}\n  \"{section}\": {{")?;
-        let numbered: Vec<_> = resources.iter().enumerate().collect();
-        blocks::map(&numbered, RESOURCES, print_block, |text| {
-            out.write_all(&text?).context("writing the resources")
-        })?;
-        let line = if resources.is_empty() { "" } else { "\n  " };
-        write!(out, "{line}}}")?;
-    }
-    out.write_all(b"\n}\n").context("writing the resources")
+    thread::scope(|scope| {
+        let ahead = sections.iter().map(|(_, resources)| {
+            (resources.len() < FEW).then(|| scope.spawn(|| print_block(&numbered(resources))))
+        });
+        let ahead: Vec<_> = ahead.collect();
+        for (at, ((section, resources), ahead)) in sections.iter().zip(ahead).enumerate() {
+            let before = if at == 0 { '{' } else { ',' };
+            write!(out, "{before}\n  \"{section}\": {{")?;
+            let mut write =
+                |text: Result<Vec<u8>>| out.write_all(&text?).context("writing the resources");
+            match ahead {
+                Some(printing) => write(
+                    printing
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                )?,
+                None => blocks::map(&numbered(resources), RESOURCES, print_block, write)?,
+            }
+            let line = if resources.is_empty() { "" } else { "\n  " };
+            write!(out, "{line}}}")?;
+        }
+        out.write_all(b"\n}\n").context("writing the resources")
+    })
+}
+
+fn numbered(resources: &[Arc<Resource>]) -> Vec<(usize, &Arc<Resource>)> {
+    resources.iter().enumerate().collect()
 }
 
 fn print_block(block: &[(usize, &Arc<Resource>)]) -> Result<Vec<u8>> {

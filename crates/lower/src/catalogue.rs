@@ -1,6 +1,7 @@
 //! All services by host and namespace, and what each is made from.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
 use std::sync::Arc;
 
 use hawser_api::Kind;
@@ -10,6 +11,7 @@ use hawser_model::{ClusterId, Problem, Service, ServiceKey};
 use crate::notes::{CONFLICT, Notes};
 use crate::service_entries::{self, Entry};
 use crate::services;
+use crate::spread;
 use crate::world::{KubeService, World};
 
 /// A service and the objects behind it.
@@ -51,21 +53,29 @@ pub type Catalogue = BTreeMap<ServiceKey, Definition>;
 pub fn catalogue(world: &World<'_>, problems: &mut Vec<Problem>) -> Catalogue {
     let mut out = Catalogue::new();
     for view in &world.views {
-        for object in view.objects.services.iter() {
-            if !view.shows(&object.meta.namespace) {
-                continue;
-            }
-            let Some(service) = services::service(object, view, world) else {
+        let shown: Vec<&Arc<KubeService>> = view
+            .objects
+            .services
+            .iter()
+            .filter(|object| view.shows(&object.meta.namespace))
+            .collect();
+        let read = spread::map(&shown, |object| services::service(object, view, world));
+        for (object, service) in shown.into_iter().zip(read) {
+            let Some(service) = service else {
                 continue;
             };
-            let definition = out.entry(service.key()).or_insert_with(|| Definition {
-                service: service.clone(),
-                kubernetes: BTreeMap::new(),
-                entries: Vec::new(),
-            });
-            if !definition.kubernetes.is_empty() {
-                services::merge(&mut definition.service, service, view.id);
-            }
+            let definition = match out.entry(service.key()) {
+                MapEntry::Vacant(free) => free.insert(Definition {
+                    service,
+                    kubernetes: BTreeMap::new(),
+                    entries: Vec::new(),
+                }),
+                MapEntry::Occupied(taken) => {
+                    let definition = taken.into_mut();
+                    services::merge(&mut definition.service, service, view.id);
+                    definition
+                }
+            };
             definition
                 .kubernetes
                 .insert(view.id.clone(), Arc::clone(object));

@@ -166,13 +166,13 @@ pub fn augmented(
     node: &str,
     network: &NetworkId,
 ) -> Labels {
-    let mut all: BTreeMap<Str, Str> = labels
+    let mut all: Vec<(Str, Str)> = labels
         .iter()
         .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
         .collect();
     let mut set = |key: &Str, value: &Str| {
         if !value.is_empty() {
-            all.insert(key.clone(), value.clone());
+            all.push((key.clone(), value.clone()));
         }
     };
     set(&KEYS.region, &locality.region);
@@ -183,7 +183,7 @@ pub fn augmented(
         set(&KEYS.network, &network.0);
     }
     if !node.is_empty() {
-        all.insert(KEYS.node.clone(), node.into());
+        all.push((KEYS.node.clone(), node.into()));
     }
     all.into_iter().collect()
 }

@@ -33,6 +33,7 @@ mod service_entries;
 mod services;
 mod sidecars;
 mod sources;
+mod spread;
 mod store;
 mod telemetry;
 mod virtual_services;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use hawser_model::snapshot::{Services, Workloads};
 use hawser_model::{EndpointSet, Problem, Service, ServiceKey, Shared, Snapshot, Str};
 
-use crate::catalogue::{Catalogue, catalogue};
+use crate::catalogue::{Catalogue, Definition, catalogue};
 use crate::dirty::{Dirty, Topic};
 use crate::workloads::WorkloadName;
 use crate::world::World;
-use crate::{endpoints, workloads};
+use crate::{endpoints, spread, workloads};
 
 /// What was gathered last.
 #[derive(Debug, Default)]
@@ -69,24 +69,20 @@ pub fn lower(
     for key in gone {
         changed |= known.services.remove(&key).is_some();
     }
-    for key in stale {
-        let Some(definition) = known.catalogue.get(&key) else {
-            continue;
-        };
-        let set = endpoints::endpoints(definition, world);
-        let mut service = definition.service.clone();
-        service
-            .identities
-            .extend(set.iter().filter_map(|e| e.identity.clone()));
-        if known.services.get(&key).is_none_or(|old| **old != service) {
-            known.services.insert(key.clone(), Shared::new(service));
+    let stale: Vec<(&ServiceKey, &Definition)> = stale
+        .iter()
+        .filter_map(|key| known.catalogue.get_key_value(key))
+        .collect();
+    let gathered = spread::map(&stale, |(_, definition)| gather(definition, world));
+    for ((key, _), (service, set)) in stale.into_iter().zip(gathered) {
+        if known.services.get(key).is_none_or(|old| *old != service) {
+            known.services.insert(key.clone(), service);
             changed = true;
         }
-        let kept = endpoints::has_endpoints(definition);
-        if kept && next.endpoints.get(&key).is_some_and(|old| **old == set) {
+        if set.is_some() && next.endpoints.get(key) == set.as_ref() {
             continue;
         }
-        sets.push((key, kept.then(|| Shared::new(set))));
+        sets.push((key.clone(), set));
     }
     sets.retain(|(key, set)| set.is_some() || next.endpoints.contains_key(key));
     if !sets.is_empty() {
@@ -103,6 +99,20 @@ pub fn lower(
     }
     lower_workloads(world, dirty, &redefined, &known.catalogue, next);
     found
+}
+
+/// A service with the identities of its endpoints, and the endpoints if it has any of its own.
+fn gather(
+    definition: &Definition,
+    world: &World<'_>,
+) -> (Shared<Service>, Option<Shared<EndpointSet>>) {
+    let set = endpoints::endpoints(definition, world);
+    let mut service = definition.service.clone();
+    service
+        .identities
+        .extend(set.iter().filter_map(|e| e.identity.clone()));
+    let set = endpoints::has_endpoints(definition).then(|| Shared::new(set));
+    (Shared::new(service), set)
 }
 
 /// Services that choose a workload that changed, or chose it before, and those whose slices name it: a slice may list a

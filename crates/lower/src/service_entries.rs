@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::names::{self, labels, port, protocol, strs, visibility};
 use crate::notes::{Notes, SCHEMA};
-use crate::services::{DISTRIBUTION, cluster_local, preference};
+use crate::services::{DISTRIBUTION, preference};
 use crate::world::World;
 
 /// A ServiceEntry as it was written.
@@ -48,7 +48,7 @@ pub fn services(
             }
             Service {
                 meta: names::meta(&object.meta),
-                cluster_local: cluster_local(&host, world.config, &world.mesh.dns_domain),
+                cluster_local: world.local_hosts.contains(&host),
                 registry: Registry::External,
                 ports: ports.clone(),
                 addresses: by_cluster,

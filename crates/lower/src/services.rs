@@ -43,7 +43,7 @@ pub fn service(object: &KubeService, view: &View<'_>, world: &World<'_>) -> Opti
     }
     Some(Service {
         meta: names::meta(&object.meta),
-        cluster_local: cluster_local(&host, world.config, &world.mesh.dns_domain),
+        cluster_local: world.local_hosts.contains(&host),
         host,
         registry: Registry::Kubernetes,
         ports: spec.ports.iter().filter_map(self::port_of).collect(),
@@ -204,39 +204,50 @@ fn annotated_identities(object: &KubeService, trust_domain: &Str) -> BTreeSet<Id
         .collect()
 }
 
-/// Whether only endpoints of the caller's cluster count: by the most specific of MeshConfig's `serviceSettings` and
-/// Istio's defaults.
-pub fn cluster_local(host: &Hostname, config: &MeshConfig, domain: &str) -> bool {
-    let discovery = config
-        .default_config
-        .as_ref()
-        .and_then(|c| c.discovery_address.split(':').next())
-        .filter(|host| !host.is_empty())
-        .map_or_else(
-            || format!("istiod.{}.svc", config.root_namespace()),
-            str::to_owned,
-        );
-    let defaults = [
-        format!("*.kube-system.svc.{domain}"),
-        format!("kubernetes.default.svc.{domain}"),
-        if discovery.ends_with(domain) {
-            discovery
-        } else {
-            format!("{discovery}.{domain}")
-        },
-    ];
-    let said = config.service_settings.iter().flat_map(|s| {
-        let local = s.settings.as_ref().is_some_and(|s| s.cluster_local);
-        s.hosts.iter().map(move |h| (h.as_str(), local))
-    });
-    let mut matching: Vec<(Hostname, bool)> = said
-        .chain(defaults.iter().map(|h| (h.as_str(), true)))
-        .filter_map(|(h, local)| Some((Hostname::parse(h).ok()?, local)))
-        .filter(|(h, _)| host.is_subset_of(h))
-        .collect();
-    // Stable: what was said stands before the defaults.
-    matching.sort_by(|a, b| Hostname::by_specificity(&a.0, &b.0));
-    matching.first().is_some_and(|(_, local)| *local)
+/// Hosts of which only endpoints of the caller's cluster count, or do not: MeshConfig's `serviceSettings` and Istio's
+/// defaults, the most specific first.
+#[derive(Debug)]
+pub struct LocalHosts(Vec<(Hostname, bool)>);
+
+impl LocalHosts {
+    /// Those of a mesh.
+    pub fn new(config: &MeshConfig, domain: &str) -> Self {
+        let discovery = config
+            .default_config
+            .as_ref()
+            .and_then(|c| c.discovery_address.split(':').next())
+            .filter(|host| !host.is_empty())
+            .map_or_else(
+                || format!("istiod.{}.svc", config.root_namespace()),
+                str::to_owned,
+            );
+        let defaults = [
+            format!("*.kube-system.svc.{domain}"),
+            format!("kubernetes.default.svc.{domain}"),
+            if discovery.ends_with(domain) {
+                discovery
+            } else {
+                format!("{discovery}.{domain}")
+            },
+        ];
+        let said = config.service_settings.iter().flat_map(|s| {
+            let local = s.settings.as_ref().is_some_and(|s| s.cluster_local);
+            s.hosts.iter().map(move |h| (h.as_str(), local))
+        });
+        let mut hosts: Vec<(Hostname, bool)> = said
+            .chain(defaults.iter().map(|h| (h.as_str(), true)))
+            .filter_map(|(h, local)| Some((Hostname::parse(h).ok()?, local)))
+            .collect();
+        // Stable: what was said stands before the defaults.
+        hosts.sort_by(|a, b| Hostname::by_specificity(&a.0, &b.0));
+        Self(hosts)
+    }
+
+    /// Whether only endpoints of the caller's cluster count.
+    pub fn contains(&self, host: &Hostname) -> bool {
+        let found = self.0.iter().find(|(h, _)| host.is_subset_of(h));
+        found.is_some_and(|(_, local)| *local)
+    }
 }
 
 /// Merges what another cluster says of a service into what clusters of more precedence said.

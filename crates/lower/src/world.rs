@@ -10,6 +10,7 @@ use hawser_model::mesh::Mesh;
 use hawser_model::{ClusterId, Locality, NetworkId};
 
 use crate::names;
+use crate::services::LocalHosts;
 use crate::store::{Objects, Source};
 
 /// The label that says to which network something belongs.
@@ -46,6 +47,8 @@ pub struct World<'a> {
     pub config: &'a MeshConfig,
     /// MeshNetworks as they were written.
     pub networks: &'a MeshNetworks,
+    /// Hosts that are served within each cluster alone.
+    pub local_hosts: LocalHosts,
 }
 
 /// The age of an answer, coarse enough that a cluster that stays away does not change the snapshot all the time.
@@ -92,6 +95,7 @@ impl<'a> World<'a> {
             mesh,
             config,
             networks,
+            local_hosts: LocalHosts::new(config, &mesh.dns_domain),
         }
     }
 

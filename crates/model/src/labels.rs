@@ -1,23 +1,24 @@
 //! Labels and selectors over them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::name::Str;
 
-/// A shared, ordered set of labels.
+/// A shared, ordered set of labels. Every endpoint has one, and most are small: so they are kept in order in one piece
+/// of memory, not in a tree.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
-pub struct Labels(Arc<BTreeMap<Str, Str>>);
+pub struct Labels(Arc<[(Str, Str)]>);
 
 impl Labels {
     /// The value of a label.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(|v| &**v)
+        let place = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
+        self.0.get(place).map(|(_, v)| &**v)
     }
 
     /// True if every label of `self` stands in `other` with the same value. The empty set selects everything.
     pub fn selects(&self, other: &Labels) -> bool {
-        self.0.iter().all(|(k, v)| other.0.get(k) == Some(v))
+        self.iter().all(|(k, v)| other.get(k) == Some(v))
     }
 
     /// True if there are none.
@@ -33,18 +34,42 @@ impl Labels {
     /// With one more label, or another value for it.
     #[must_use]
     pub fn with(&self, key: &str, value: &str) -> Self {
-        let mut map = (*self.0).clone();
-        map.insert(key.into(), value.into());
-        Self(Arc::new(map))
+        self.iter().chain([(key, value)]).collect()
     }
 }
 
+/// Of labels with the same key the last counts.
 impl<K: Into<Str>, V: Into<Str>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(iter: I) -> Self {
-        Self(Arc::new(
-            iter.into_iter()
-                .map(|(k, v)| (k.into(), v.into()))
-                .collect(),
-        ))
+        let into = |(k, v): (K, V)| (k.into(), v.into());
+        let mut all: Vec<(Str, Str)> = iter.into_iter().map(into).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        Self(all.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Labels;
+
+    #[test]
+    fn labels_are_in_order_and_the_last_of_a_key_counts() {
+        let labels: Labels = [("b", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("b", "5")]
+            .into_iter()
+            .collect();
+        let all: Vec<_> = labels.iter().collect();
+        assert_eq!(all, [("a", "2"), ("b", "5"), ("c", "4")]);
+        assert_eq!((labels.get("b"), labels.get("d")), (Some("5"), None));
+        let other = labels.with("d", "6");
+        assert!(labels.selects(&other) && !other.selects(&labels));
+        assert!(!labels.selects(&labels.with("a", "7")));
+        assert!(Labels::default().selects(&labels));
     }
 }
