@@ -9,7 +9,7 @@ use hawser_api::manifest::{self, Doc, Document};
 use hawser_api::{Change, Event, Resource, SourceId};
 use hawser_lower::{Lowerer, Settings};
 use hawser_model::{ClusterId, Proxy, Snapshot};
-use hawser_translate::Resources;
+use hawser_translate::{Resources, Translator};
 use prost::Message;
 use serde_json::{Map, Value, json};
 
@@ -85,14 +85,16 @@ impl OfflineArgs {
             scope.spawn(hawser_proto::json::pool);
             lowerer.snapshot()
         });
-        // The process ends with the command: giving thousands of objects back one by one would only take time.
-        std::mem::forget(lowerer);
         let proxy = hawser_translate::node::proxy(&read_node(&self.node)?)?;
-        let (resources, problems) = hawser_translate::translate(&snapshot, &proxy);
+        let translator = Translator::new(Arc::clone(&snapshot));
+        let resources = translator.all(&proxy);
+        // The process ends with the command: giving thousands of objects back one by one would only take time.
+        std::mem::forget((lowerer, translator));
         for error in &errors {
             eprintln!("{error}");
         }
-        for problem in snapshot.problems.iter().chain(&problems) {
+        let problems = &resources.problems;
+        for problem in snapshot.problems.iter().chain(problems) {
             eprintln!("{problem}");
         }
         let clean = errors.is_empty() && snapshot.problems.is_empty() && problems.is_empty();

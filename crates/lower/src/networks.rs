@@ -126,6 +126,9 @@ fn claims(service: &KubeService, view: &View<'_>, world: &World<'_>) -> Vec<(Net
         }
         return vec![(NetworkId::new(network), sni, hbone)];
     }
+    if world.networks.networks.is_empty() {
+        return Vec::new();
+    }
     let host = service_host(
         &service.meta.name,
         &service.meta.namespace,
