@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use hawser_api::{Kind, Resource};
 use hawser_model::{ClusterId, ServiceKey, Str};
 
+use crate::gateway_api;
 use crate::names::service_host;
 use crate::services::DISTRIBUTION;
-use crate::store::service_of;
+use crate::store::{Objects, service_of};
 use crate::workloads::WorkloadName;
 
 /// A part of the snapshot that is lowered as a whole.
@@ -103,7 +104,7 @@ pub struct Dirty {
     pub versions: bool,
 }
 
-/// What the mesh's settings decide about the meaning of a change.
+/// What the mesh's settings and other objects decide about the meaning of a change.
 #[derive(Clone, Copy, Debug)]
 pub struct Meaning<'a> {
     /// The cluster whose configuration counts.
@@ -114,6 +115,19 @@ pub struct Meaning<'a> {
     pub domain: &'a str,
     /// True if MeshConfig hides namespaces by their labels.
     pub discovery: bool,
+    /// What the configuration cluster says, this change included.
+    pub configuration: Option<&'a Objects>,
+}
+
+impl Meaning<'_> {
+    /// Whether the Gateway API refers to a Secret or a ConfigMap of a cluster.
+    fn names(&self, cluster: &ClusterId, resource: &Resource) -> bool {
+        let meta = resource.meta();
+        cluster == self.config_cluster
+            && self.configuration.is_some_and(|objects| {
+                gateway_api::names(objects, resource.kind(), &meta.namespace, &meta.name)
+            })
+    }
 }
 
 impl Dirty {
@@ -187,17 +201,13 @@ impl Dirty {
             Kind::Service => {
                 self.mark(&[Topic::Services, Topic::NetworkGateways, Topic::Converted]);
             }
-            // They hold roots; most of them change all the time, for other reasons.
-            Kind::ConfigMap => {
-                let data = |of: Option<&Resource>| match of {
-                    Some(Resource::ConfigMap(map)) => Some(map.spec.data.clone()),
-                    _ => None,
-                };
-                if cluster == meaning.config_cluster && data(old) != data(new) {
+            // Most of them are nothing to the mesh, and change for reasons of others.
+            Kind::ConfigMap | Kind::Secret => {
+                let known = self.topics.contains(&Topic::Converted);
+                if !known && !same_contents(old, new) && meaning.names(cluster, either) {
                     self.mark(&[Topic::Converted]);
                 }
             }
-            Kind::Secret => self.mark(&[Topic::Converted]),
             Kind::EndpointSlice => {
                 for resource in [old, new].into_iter().flatten() {
                     let namespace = &resource.meta().namespace;
@@ -289,6 +299,15 @@ fn touched(cluster: &ClusterId, resource: &Resource) -> Touched {
     Touched {
         name: (cluster.clone(), meta.namespace.as_str().into(), name),
         labels,
+    }
+}
+
+/// True if a ConfigMap or Secret holds what it held. Of a control plane's, only that they are there is known.
+fn same_contents(old: Option<&Resource>, new: Option<&Resource>) -> bool {
+    match (old, new) {
+        (Some(Resource::ConfigMap(a)), Some(Resource::ConfigMap(b))) => a.spec.data == b.spec.data,
+        (Some(Resource::Secret(a)), Some(Resource::Secret(b))) => a.spec.data == b.spec.data,
+        _ => false,
     }
 }
 

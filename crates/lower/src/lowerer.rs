@@ -163,7 +163,7 @@ impl Lowerer {
             && let Some(source) = self.sources.get_mut(&cluster)
         {
             source.versions.insert(kind, version);
-            self.dirty.versions = true;
+            self.dirty.versions |= !only_if_named(kind, &change.event);
         }
         match change.event {
             Event::Apply(resource) => self.put(&cluster, resource),
@@ -217,7 +217,7 @@ impl Lowerer {
         }
         let old = source.objects.put(resource.clone());
         if old.as_ref() != Some(&resource) {
-            let meaning = meaning(&self.settings);
+            let meaning = meaning(&self.settings, &self.sources);
             self.dirty
                 .object(cluster, old.as_ref(), Some(&resource), meaning);
         }
@@ -231,7 +231,7 @@ impl Lowerer {
             self.dirty.mark(&[Topic::Sources]);
         }
         if let Some(old) = source.objects.take(object) {
-            let meaning = meaning(&self.settings);
+            let meaning = meaning(&self.settings, &self.sources);
             self.dirty.object(cluster, Some(&old), None, meaning);
         }
     }
@@ -411,11 +411,19 @@ impl Lowerer {
     }
 }
 
-fn meaning(settings: &Settings) -> Meaning<'_> {
+fn meaning<'a>(settings: &'a Settings, sources: &'a BTreeMap<ClusterId, Source>) -> Meaning<'a> {
     Meaning {
         config_cluster: &settings.config_cluster,
         root_namespace: settings.mesh_config.root_namespace(),
         domain: &settings.dns_domain,
         discovery: !settings.mesh_config.discovery_selectors.is_empty(),
+        configuration: sources.get(&settings.config_cluster).map(|s| &s.objects),
     }
+}
+
+/// Whether an event matters only where somebody refers to the object. Its version is then told with the next snapshot,
+/// and is no reason for one.
+fn only_if_named(kind: Kind, event: &Event) -> bool {
+    matches!(kind, Kind::ConfigMap | Kind::Secret)
+        && matches!(event, Event::Apply(_) | Event::Delete(_))
 }

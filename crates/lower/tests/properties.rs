@@ -138,6 +138,7 @@ fn world() -> Vec<(&'static str, Vec<Resource>)> {
             "c1",
             &[
                 "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: k, namespace: a, labels: {topology.istio.io/network: n1}}, spec: {gatewayClassName: istio, addresses: [{value: 203.0.113.9}], listeners: [{name: l, port: 15443, protocol: TLS, tls: {mode: Passthrough}}, {name: h, port: 80, protocol: HTTP}]}}",
+                "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: k, namespace: a}, spec: {gatewayClassName: istio, addresses: [{type: Hostname, value: web}], tls: {frontend: {default: {}, perPort: [{port: 443, tls: {validation: {caCertificateRefs: [{group: '', kind: ConfigMap, name: m}]}}}]}}, listeners: [{name: s, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: s}]}}]}}",
             ],
         ),
         (
@@ -156,6 +157,20 @@ fn world() -> Vec<(&'static str, Vec<Resource>)> {
             "c1",
             &[
                 "{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: a}, data: {tls.crt: aGk=}}",
+                "{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: a}}",
+            ],
+        ),
+        (
+            "c1",
+            &[
+                "{apiVersion: v1, kind: ConfigMap, metadata: {name: m, namespace: a}, data: {ca.crt: '-----BEGIN CERTIFICATE-----'}}",
+                "{apiVersion: v1, kind: ConfigMap, metadata: {name: m, namespace: a}, data: {other: x}}",
+            ],
+        ),
+        (
+            "c1",
+            &[
+                "{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {name: p, namespace: a}, spec: {targetRefs: [{group: '', kind: Service, name: web}], validation: {hostname: web.example.com, caCertificateRefs: [{group: '', kind: ConfigMap, name: m}]}}}",
             ],
         ),
     ];

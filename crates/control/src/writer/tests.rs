@@ -17,13 +17,18 @@ const BASE: &str = "
 ";
 
 fn apply(writer: &mut Writer, yaml: &str) {
+    apply_version(writer, yaml, None);
+}
+
+/// As a watch says it, with the version that the cluster is at.
+fn apply_version(writer: &mut Writer, yaml: &str, version: Option<&str>) {
     let manifest = hawser_api::manifest::read("test.yaml", yaml.as_bytes());
     assert!(manifest.errors.is_empty(), "{:?}", manifest.errors);
     for doc in manifest.docs {
         let parsed = hawser_api::parse(doc.value).unwrap_or_else(|error| panic!("{error}"));
         writer.fold(Input::Change(Change {
             source: SourceId::new("c1"),
-            version: None,
+            version: version.map(str::to_owned),
             event: Event::Apply(parsed.resource),
         }));
     }
@@ -85,9 +90,53 @@ fn streams_are_told_what_may_differ() {
     );
     check(
         "what no proxy is given: nobody has work, and all have it",
-        "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: a}, data: {a: b}}",
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: istio}, spec: {controllerName: istio.io/gateway-controller}}",
         Some(("", &[])),
     );
+}
+
+/// A leader's lease is a ConfigMap that is written every two seconds, and Secrets are written by all kinds of controllers.
+#[test]
+fn what_nobody_names_is_nothing() {
+    let roots = |rest: &str| {
+        format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: roots, namespace: a, {rest}}}}}"
+        )
+    };
+    let policy = "{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {name: p, namespace: a}, spec: {targetRefs: [{group: '', kind: Service, name: web}], validation: {hostname: web.example.com, caCertificateRefs: [{group: '', kind: ConfigMap, name: roots}]}}}";
+    let gateway = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: g, namespace: a}, spec: {gatewayClassName: istio, listeners: [{name: l, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: pair}]}}]}}";
+    let pair = "{apiVersion: v1, kind: Secret, metadata: {name: pair, namespace: a}}";
+    for (name, known, change, published) in [
+        ("a ConfigMap", vec![], roots(""), false),
+        (
+            "one that a policy names",
+            vec![policy.to_owned()],
+            roots(""),
+            true,
+        ),
+        (
+            "the same, with a new lease",
+            vec![policy.to_owned(), roots("resourceVersion: '1'")],
+            roots(
+                "resourceVersion: '2', annotations: {control-plane.alpha.kubernetes.io/leader: x}",
+            ),
+            false,
+        ),
+        ("a Secret", vec![], pair.to_owned(), false),
+        (
+            "one that a listener names",
+            vec![gateway.to_owned()],
+            pair.to_owned(),
+            true,
+        ),
+    ] {
+        let mut writer = Writer::new(ClusterId::new("c1"), &SourceId::new("c1"), &[]);
+        apply(&mut writer, BASE);
+        known.iter().for_each(|yaml| apply(&mut writer, yaml));
+        assert!(writer.publish().is_some(), "{name}: the first view");
+        apply_version(&mut writer, &change, Some("7"));
+        assert_eq!(writer.publish().is_some(), published, "{name}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod l4;
 mod listener_sets;
 mod listeners;
 mod merge;
+mod named;
 mod policy_status;
 mod status;
 mod tls;
@@ -35,6 +36,7 @@ use merge::Rules;
 use policy_status::Ancestors;
 
 pub(crate) use http::segment_prefix;
+pub(crate) use named::names;
 
 /// What all parts of the conversion read.
 #[derive(Clone, Copy)]
