@@ -7,15 +7,21 @@ use crate::codes::{
 use crate::finding::{Finding, on, selector_text};
 use crate::hosts::Host;
 use crate::pods::selects;
-use crate::world::World;
+use crate::world::{Obj, World};
 use hawser_api::Kind;
-use hawser_api::networking::{ClientTlsMode, ClientTlsSettings};
+use hawser_api::networking::{ClientTlsMode, ClientTlsSettings, DestinationRule};
 use std::collections::BTreeSet;
+
+/// Those that name a host: that it is missing is told already, and there is nothing to look for.
+fn named(world: &World) -> impl Iterator<Item = &Obj<DestinationRule>> {
+    let all = world.destination_rules.iter();
+    all.filter(|rule| !rule.spec.host.is_empty())
+}
 
 /// Istio `destinationrule.CaCertificateAnalyzer`.
 pub fn verification(world: &World) -> Vec<Finding> {
     let mut out = Vec::new();
-    for rule in &world.destination_rules {
+    for rule in named(world) {
         let Some(policy) = &rule.spec.traffic_policy else {
             continue;
         };
@@ -55,7 +61,7 @@ fn unverified(tls: Option<&ClientTlsSettings>) -> Option<&'static str> {
 /// Istio `destinationrule.SubsetSelectPodAnalyzer`, and subsets whose pods are another service's.
 pub fn subsets(world: &World) -> Vec<Finding> {
     let mut out = Vec::new();
-    for rule in &world.destination_rules {
+    for rule in named(world) {
         let object = || on(Kind::DestinationRule, &rule.meta);
         let namespace = &rule.meta.namespace;
         let host = &rule.spec.host;

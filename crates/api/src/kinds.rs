@@ -111,6 +111,27 @@ pub enum ParseError {
     },
 }
 
+impl ParseError {
+    /// What may have been meant; empty if nothing is near.
+    pub fn help(&self) -> String {
+        match self {
+            ParseError::UnknownKind { kind, .. } => {
+                let names: Vec<&str> = Kind::ALL.iter().map(|k| k.info().name).collect();
+                let near = crate::message::nearest(kind, &names);
+                let near = near.and_then(|name| Kind::ALL.iter().find(|k| k.info().name == name));
+                near.map_or_else(String::new, |k| {
+                    let info = k.info();
+                    format!("did you mean {} of {}?", info.name, info.api_version())
+                })
+            }
+            ParseError::UnknownVersion { kind, .. } => {
+                format!("write apiVersion: {}", kind.info().api_version())
+            }
+            ParseError::NotAnObject(_) | ParseError::Invalid { .. } => String::new(),
+        }
+    }
+}
+
 fn first(faults: &[Fault]) -> String {
     faults
         .iter()

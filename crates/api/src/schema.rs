@@ -100,7 +100,7 @@ impl Checker {
                 self.fault(
                     FaultKind::Rule,
                     rules::MILLISECOND.message,
-                    "leave the field out for no limit, or use 1ms or more",
+                    "write 1ms or more, or leave the field out for its default",
                 );
             }
             _ => {}

@@ -82,3 +82,30 @@ fn difference(known: &str, now: &str) -> String {
     };
     format!("was:\n{}\nis:\n{}", part(known), part(now))
 }
+
+#[test]
+fn a_kind_or_version_that_is_not_there_names_the_one_that_is() {
+    for (api_version, kind, expected) in [
+        (
+            "networking.istio.io/v1",
+            "VirtualServic",
+            "did you mean VirtualService of networking.istio.io/v1?",
+        ),
+        (
+            "networking.istio.io/v1",
+            "authorizationpolicy",
+            "did you mean AuthorizationPolicy of security.istio.io/v1?",
+        ),
+        (
+            "networking.istio.io/v2",
+            "VirtualService",
+            "write apiVersion: networking.istio.io/v1",
+        ),
+        ("networking.istio.io/v1", "Certificate", ""),
+    ] {
+        let wrong = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
+        let report = check_document(wrong, "ns");
+        let unknown = report.unknown.expect("nothing of that kind is known");
+        assert_eq!(unknown.help(), expected, "{api_version} {kind}");
+    }
+}

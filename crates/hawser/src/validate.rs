@@ -128,11 +128,10 @@ fn check_doc(doc: &Doc, namespace: &str, found: &mut Vec<Located>) -> bool {
     match &report.unknown {
         Some(ParseError::UnknownKind { api_version, .. }) if !is_ours(api_version) => return false,
         Some(unknown) => {
-            found.push(plain(
-                doc.file(),
-                Some(doc.position("kind")),
-                unknown.to_string(),
-            ));
+            let at = Some(doc.position("kind"));
+            let mut wrong = plain(doc.file(), at, unknown.to_string());
+            wrong.help = unknown.help();
+            found.push(wrong);
             return true;
         }
         None => {}

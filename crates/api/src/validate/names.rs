@@ -486,7 +486,7 @@ pub fn duration(duration: Duration) -> Outcome {
     if duration.nanos() < 1_000_000 {
         Err(wrong(
             format!("duration {duration} must be at least 1ms"),
-            "leave the field out for no limit",
+            "write 1ms or more, or leave the field out for its default",
         ))
     } else if duration.nanos() % 1_000_000 != 0 {
         Err(wrong(

@@ -200,7 +200,7 @@ impl Inventory {
             Err(unknown) => {
                 let place = Place::of(&doc, "kind");
                 let mut message = Message::unreadable(place, unknown.to_string());
-                message.help = instead(&unknown);
+                message.help = unknown.help();
                 self.unreadable.push(message);
             }
         }
@@ -302,24 +302,6 @@ pub fn mesh_config(file: &Path) -> Result<(MeshConfig, Vec<Message>)> {
         .next()
         .map_or(Value::Null, |doc| doc.value);
     Ok((MeshConfig::from_value(value).0, messages.collect()))
-}
-
-/// The kind that may have been meant.
-fn instead(unknown: &ParseError) -> String {
-    let ParseError::UnknownKind { kind, .. } = unknown else {
-        return String::new();
-    };
-    let kinds: Vec<&str> = Kind::ALL.iter().map(|k| k.info().name).collect();
-    let near = hawser_api::message::nearest(kind, &kinds)
-        .and_then(|name| Kind::ALL.iter().find(|k| k.info().name == name));
-    near.map(|k| {
-        format!(
-            "did you mean {} of {}?",
-            k.info().name,
-            k.info().api_version()
-        )
-    })
-    .unwrap_or_default()
 }
 
 fn unreadable(file: &str, error: &ManifestError) -> Message {
