@@ -78,6 +78,7 @@ pub fn destination_rule(
             .as_ref()
             .map(|s| labels(&s.match_labels))
             .unwrap_or_default(),
+        by_policy: false,
         policy: spec
             .traffic_policy
             .as_ref()
@@ -156,11 +157,8 @@ fn load_balancer(
     field: &str,
     notes: &mut Notes<'_>,
 ) -> LoadBalancer {
-    let zone_aware = lb
-        .zone_aware_lb_setting
-        .as_ref()
-        .filter(|z| z.enabled != Some(false));
-    if zone_aware.is_some() && lb.locality_lb_setting.is_some() {
+    let zones = lb.zone_aware_lb_setting.as_ref();
+    if zones.is_some_and(|z| z.enabled != Some(false)) && lb.locality_lb_setting.is_some() {
         notes.error(
             CONFLICT,
             format!("{field}.zoneAwareLbSetting"),
@@ -197,13 +195,19 @@ fn load_balancer(
         policy,
         locality: lb.locality_lb_setting.as_ref().map(locality),
         warmup,
-        zone_aware: zone_aware
+        zone_aware: zones
             .filter(|_| lb.locality_lb_setting.is_none())
-            .map(|z| ZoneAware {
-                failover: failover(&z.failover),
-                failover_priority: strs(&z.failover_priority),
-                min_cluster_size: z.min_cluster_size.map(u64::from),
-            }),
+            .map(zone_aware),
+    }
+}
+
+/// Settings of zones, of a rule or of the mesh.
+pub fn zone_aware(setting: &api::ZoneAwareLoadBalancerSetting) -> ZoneAware {
+    ZoneAware {
+        enabled: setting.enabled != Some(false),
+        failover: failover(&setting.failover),
+        failover_priority: strs(&setting.failover_priority),
+        min_cluster_size: setting.min_cluster_size.map(u64::from),
     }
 }
 

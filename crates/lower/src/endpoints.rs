@@ -100,11 +100,12 @@ fn of_slices(service: &KubeService, view: &View<'_>, world: &World<'_>, out: &mu
     }
 }
 
-/// Ready unless told otherwise; draining if shutting down (`discovery.k8s.io/v1` conditions).
+/// Ready unless told otherwise; else shutting down unless told otherwise (`discovery.k8s.io/v1` conditions, read as
+/// Istio's `endpointHealthStatus` does).
 fn health(conditions: &core::EndpointConditions) -> Health {
     if conditions.ready != Some(false) {
         Health::Healthy
-    } else if conditions.terminating == Some(true) {
+    } else if conditions.terminating != Some(false) {
         Health::Draining
     } else {
         Health::Unhealthy

@@ -17,7 +17,7 @@ use hawser_model::telemetry::TracingDefaults;
 use hawser_model::traffic::{H2Upgrade, LocalitySettings};
 use hawser_model::{ClusterId, Hostname, NetworkId, Problem, Str};
 
-use crate::destination_rules::{locality, tcp_keepalive};
+use crate::destination_rules::{locality, tcp_keepalive, zone_aware};
 use crate::names::{default_visibility, duration, port, strs};
 use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
 use crate::virtual_services::retries;
@@ -63,6 +63,7 @@ pub fn mesh(
             .locality_lb_setting
             .as_ref()
             .map_or_else(LocalitySettings::default, locality),
+        zone_aware: config.zone_aware_lb_setting.as_ref().map(zone_aware),
         default_service_visibility: default_visibility(&config.default_service_export_to),
         default_route_visibility: default_visibility(&config.default_virtual_service_export_to),
         default_rule_visibility: default_visibility(&config.default_destination_rule_export_to),

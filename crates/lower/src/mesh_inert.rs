@@ -38,10 +38,6 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "certificates are signed by the control plane itself",
     ),
     (
-        "mesh.zoneAwareLbSetting",
-        "stock Envoy is given localityLbSetting alone",
-    ),
-    (
         "mesh.inboundClusterStatName",
         "statistics have the names of the clusters",
     ),

@@ -102,7 +102,11 @@ fn a_kubernetes_service() {
             "web",
             &slice(
                 "{name: tcp, port: 70}",
-                &[("p1", "10.1.0.1", "{ready: false, terminating: true}")],
+                &[
+                    ("p1", "10.1.0.1", "{ready: false, terminating: true}"),
+                    // Nobody said that it is not shutting down.
+                    ("p2", "10.1.0.2", "{ready: false}"),
+                ],
             ),
         ),
     ]
@@ -121,6 +125,7 @@ fn a_kubernetes_service() {
         &endpoints(&got),
         "
         head.a.svc.cluster.local c1 10.1.0.1:70 tcp at=eu/eu-1/ mtls Draining id=a/web host=p1.head
+        head.a.svc.cluster.local c1 10.1.0.2:70 tcp at=eu/eu-1/ mtls Draining id=a/web host=p2.head
         web.a.svc.cluster.local c1 10.1.0.1:8888 http at=eu/eu-1/ mtls id=a/web
         web.a.svc.cluster.local c1 10.1.0.2:8888 http at=eu/eu-1/ mtls Unhealthy id=a/web
         ",

@@ -13,7 +13,7 @@ use crate::name::{ClusterId, Hostname, NetworkId, Str};
 use crate::route::Retries;
 use crate::sidecar::OutboundPolicy;
 use crate::telemetry::TracingDefaults;
-use crate::traffic::{H2Upgrade, LocalitySettings, TcpKeepalive};
+use crate::traffic::{H2Upgrade, LocalitySettings, TcpKeepalive, ZoneAware};
 
 /// What TLS other than the mesh's own is like where nothing else is said.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -66,6 +66,8 @@ pub struct Mesh {
     pub inbound_passthrough: bool,
     /// `localityLbSetting`.
     pub locality: LocalitySettings,
+    /// `zoneAwareLbSetting`, which excludes `locality`.
+    pub zone_aware: Option<ZoneAware>,
     /// `defaultServiceExportTo`, `defaultVirtualServiceExportTo`, `defaultDestinationRuleExportTo`. `.` is represented by
     /// `None` in [`DefaultVisibility`].
     pub default_service_visibility: DefaultVisibility,

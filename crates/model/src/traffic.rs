@@ -19,6 +19,8 @@ pub struct DestinationRule {
     pub visibility: Visibility,
     /// Of which client workloads it holds; empty is all.
     pub workload_selector: Labels,
+    /// True if it was made from a policy of the Gateway API: what a user's own rule says of the host counts before it.
+    pub by_policy: bool,
     /// For the whole host.
     pub policy: Option<Shared<TrafficPolicy>>,
     /// Named subsets, in order of writing.
@@ -95,6 +97,8 @@ pub struct LoadBalancer {
 /// (`ZoneAwareLoadBalancerSetting`).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct ZoneAware {
+    /// False turns off what the mesh says of localities, too.
+    pub enabled: bool,
     /// Where a region fails over to.
     pub failover: Vec<(Str, Str)>,
     /// Labels that order endpoints by likeness, `key` or `key=value`.

@@ -66,7 +66,8 @@ fn seen_by_all_of(newer: &Visibility, older: &Visibility) -> bool {
     }
 }
 
-/// Two rules of one host and namespace: the older one's policy if it has any, and the subsets of both (Istio's
+/// Two rules of one host and namespace: the older one's policy if it has any, and the subsets of both. What users wrote
+/// counts before what a policy of the Gateway API asks for, which fills in what they left open (Istio's
 /// `mergeDestinationRule`).
 fn merged(older: &DestinationRule, newer: &DestinationRule) -> DestinationRule {
     let mut out = older.clone();
@@ -75,16 +76,49 @@ fn merged(older: &DestinationRule, newer: &DestinationRule) -> DestinationRule {
             out.subsets.push(subset.clone());
         }
     }
-    if out.policy.is_none() {
-        out.policy = newer.policy.clone();
+    let (first, second) = match (older.by_policy, newer.by_policy) {
+        (true, false) => (&newer.policy, &older.policy),
+        _ => (&older.policy, &newer.policy),
+    };
+    out.policy = match (first, second) {
+        (Some(own), Some(policy)) if older.by_policy != newer.by_policy => {
+            Some(Shared::new(filled(own, policy)))
+        }
+        (first, second) => first.clone().or_else(|| second.clone()),
+    };
+    out.by_policy = older.by_policy && newer.by_policy;
+    out
+}
+
+/// A policy with what it leaves open taken from another, port by port too.
+fn filled(own: &TrafficPolicy, other: &TrafficPolicy) -> TrafficPolicy {
+    let mut out = over(own.clone(), other.clone());
+    out.ports.clone_from(&own.ports);
+    for (port, settings) in &other.ports {
+        let said = out.ports.remove(port).unwrap_or_default();
+        out.ports.insert(*port, over(said, settings.clone()));
     }
     out
+}
+
+/// The parts of a policy, and those of another where it has none. Settings of ports are not looked at.
+fn over(own: TrafficPolicy, other: TrafficPolicy) -> TrafficPolicy {
+    TrafficPolicy {
+        load_balancer: own.load_balancer.or(other.load_balancer),
+        connection_pool: own.connection_pool.or(other.connection_pool),
+        outlier: own.outlier.or(other.outlier),
+        tls: own.tls.or(other.tls),
+        ports: BTreeMap::new(),
+        tunnel: own.tunnel.or(other.tunnel),
+        proxy_protocol: own.proxy_protocol.or(other.proxy_protocol),
+        retry_budget: own.retry_budget.or(other.retry_budget),
+    }
 }
 
 /// All DestinationRules of a snapshot, ready to be asked.
 #[derive(Debug, Default)]
 pub(crate) struct RuleIndex {
-    /// All rules of a namespace, for its own proxies.
+    /// Rules of a namespace that its own proxies may see.
     local: HashMap<Str, RuleSet>,
     /// Those that others may see too.
     exported: HashMap<Str, RuleSet>,
@@ -102,7 +136,9 @@ impl RuleIndex {
         };
         for rule in snapshot.rules.iter() {
             let namespace = &rule.meta.namespace;
-            index.local.entry(namespace.clone()).or_default().add(rule);
+            if rule.visibility.allows(namespace) {
+                index.local.entry(namespace.clone()).or_default().add(rule);
+            }
             let private = matches!(&rule.visibility, Visibility::Namespaces(n) if n.len() == 1 && n.contains(namespace));
             if !private {
                 index
@@ -118,7 +154,8 @@ impl RuleIndex {
     }
 
     /// Rules that hold for a service as seen from a namespace: of the client's namespace, else of the service's, else of
-    /// the root namespace (Istio's `PushContext.destinationRule`).
+    /// the root namespace (Istio's `PushContext.destinationRule`). Where those of the client's namespace are all for some
+    /// of its workloads, the others have what they would have without.
     pub(crate) fn of_service(
         &self,
         client_namespace: &str,
@@ -132,8 +169,9 @@ impl RuleIndex {
                 .get(client_namespace)
                 .and_then(|set| set.of_host(host))
         };
-        if let Some(own) = own {
-            return own.clone();
+        let mut out = own.cloned().unwrap_or_default();
+        if out.iter().any(|r| r.workload_selector.is_empty()) {
+            return out;
         }
         for namespace in [&service.meta.namespace, &self.root] {
             let found: Vec<_> = self
@@ -146,10 +184,11 @@ impl RuleIndex {
                 .cloned()
                 .collect();
             if !found.is_empty() {
-                return found;
+                out.extend(found);
+                break;
             }
         }
-        Vec::new()
+        out
     }
 }
 
@@ -194,7 +233,7 @@ pub(crate) fn policy(
     };
     let base = rule.and_then(|r| r.policy.as_ref()).map(|p| of_port(p));
     let subset = subset.and_then(|s| s.policy.as_ref());
-    let over = subset.map(|p| of_port(p));
+    let own = subset.map(|p| of_port(p));
     // What a subset says of the port itself stands for all that a port's settings may say.
     let alone = subset.is_some_and(|p| p.ports.contains_key(&port));
     let inherits = |base: &TrafficPolicy| {
@@ -210,18 +249,9 @@ pub(crate) fn policy(
             base.clone()
         }
     };
-    match (base.as_ref().map(inherits), over) {
+    match (base.as_ref().map(inherits), own) {
         (base, None) => base.unwrap_or_default(),
-        (None, Some(over)) => over,
-        (Some(base), Some(over)) => TrafficPolicy {
-            load_balancer: over.load_balancer.or(base.load_balancer),
-            connection_pool: over.connection_pool.or(base.connection_pool),
-            outlier: over.outlier.or(base.outlier),
-            tls: over.tls.or(base.tls),
-            ports: BTreeMap::new(),
-            tunnel: over.tunnel.or(base.tunnel),
-            proxy_protocol: over.proxy_protocol.or(base.proxy_protocol),
-            retry_budget: over.retry_budget.or(base.retry_budget),
-        },
+        (None, Some(own)) => own,
+        (Some(base), Some(own)) => over(own, base),
     }
 }

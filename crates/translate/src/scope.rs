@@ -130,7 +130,8 @@ impl Scope {
         let asks_who = services.values().any(service_asks_who)
             || rules.values().flatten().any(rule_asks_who)
             || egress.iter().flat_map(|e| &e.routes).any(route_asks_who)
-            || !snapshot.mesh.locality.failover_priority.is_empty();
+            || !snapshot.mesh.locality.failover_priority.is_empty()
+            || (snapshot.mesh.zone_aware.as_ref()).is_some_and(|z| !z.failover_priority.is_empty());
         let called_by_pod = services
             .values()
             .filter(|s| s.resolution == Resolution::Passthrough);

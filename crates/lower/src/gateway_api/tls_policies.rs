@@ -96,6 +96,7 @@ pub(super) fn convert(
             host,
             visibility: Visibility::Public,
             workload_selector: Labels::default(),
+            by_policy: true,
             policy: Some(Shared::new(of.policy)),
             subsets: Vec::new(),
         }));

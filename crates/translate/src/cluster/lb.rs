@@ -1,11 +1,11 @@
 //! How an endpoint is chosen, and when one is set aside.
 
-use hawser_model::Port;
 use hawser_model::mesh::Mesh;
 use hawser_model::traffic::{
     ConnectionPool, H2Upgrade, HashAlgorithm, LbPolicy, OutlierDetection, TrafficPolicy,
     Utilization, Warmup,
 };
+use hawser_model::{Port, Service};
 use hawser_proto::envoy::config::cluster::v3 as cds;
 use hawser_proto::envoy::config::core::v3 as core;
 use hawser_proto::envoy::extensions::load_balancing_policies::client_side_weighted_round_robin::v3 as weighted;
@@ -14,7 +14,7 @@ use hawser_proto::google::protobuf::FloatValue;
 
 use super::Builder;
 use super::outbound::OutboundCluster;
-use crate::endpoints::locality;
+use crate::endpoints::{build::least_health, locality};
 use crate::wire;
 
 /// True if HTTP/1.1 towards the endpoints becomes HTTP/2 (Istio's `shouldH2Upgrade`).
@@ -30,7 +30,7 @@ pub(super) fn upgrades_to_http2(port: &Port, mesh: &Mesh, pool: Option<&Connecti
 }
 
 /// Outlier detection, by consecutive errors only (Istio's `applyOutlierDetection`).
-pub(super) fn outlier(b: &mut Builder, outlier: Option<&OutlierDetection>) {
+pub(super) fn outlier(b: &mut Builder, service: &Service, outlier: Option<&OutlierDetection>) {
     let Some(o) = outlier else { return };
     let enforcing = |given: Option<u32>| given.map(|n| wire::u32v(if n > 0 { 100 } else { 0 }));
     let mut out = cds::OutlierDetection {
@@ -54,7 +54,7 @@ pub(super) fn outlier(b: &mut Builder, outlier: Option<&OutlierDetection>) {
     b.cluster.outlier_detection = Some(out);
     b.http.outlier_errors.clone_from(&o.http_errors);
     common(b).healthy_panic_threshold = Some(Percent {
-        value: f64::from(o.min_health_percent.unwrap_or(0)),
+        value: f64::from(least_health(service, outlier)),
     });
 }
 
@@ -87,6 +87,16 @@ pub(super) fn balancer(b: &mut Builder, input: &OutboundCluster, policy: &Traffi
             cds::cluster::common_lb_config::LocalityConfigSpecifier::ZoneAwareLbConfig(
                 cds::cluster::common_lb_config::ZoneAwareLbConfig {
                     min_cluster_size: zones.min_cluster_size.map(wire::u64v),
+                    ..Default::default()
+                },
+            ),
+        );
+    }
+    if setting.without_zones() {
+        common(b).locality_config_specifier = Some(
+            cds::cluster::common_lb_config::LocalityConfigSpecifier::ZoneAwareLbConfig(
+                cds::cluster::common_lb_config::ZoneAwareLbConfig {
+                    routing_enabled: Some(Percent { value: 0.0 }),
                     ..Default::default()
                 },
             ),

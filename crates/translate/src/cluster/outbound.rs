@@ -113,7 +113,7 @@ pub(super) fn render(input: &OutboundCluster) -> Option<cds::Cluster> {
     if lb::upgrades_to_http2(port, &input.mesh, policy.connection_pool.as_ref()) {
         b.http.protocol = http::Upstream::Http2;
     }
-    lb::outlier(&mut b, policy.outlier.as_ref());
+    lb::outlier(&mut b, service, policy.outlier.as_ref());
     lb::balancer(&mut b, input, &policy);
     if service.resolution == Resolution::DynamicDns {
         if !crate::dynamic::reaches(service, port.protocol) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hawser_model::authn::MtlsMode;
 use hawser_model::endpoint::Address;
-use hawser_model::traffic::ClientTlsMode;
-use hawser_model::{Endpoint, Health, Labels, Locality, Shared};
+use hawser_model::traffic::{ClientTlsMode, LocalityPreference, OutlierDetection, TrafficPolicy};
+use hawser_model::{Endpoint, Health, Labels, Locality, Service, Shared};
 use hawser_proto::envoy::config::core::v3 as core;
 use hawser_proto::envoy::config::endpoint::v3 as eds;
 
@@ -60,9 +60,33 @@ impl Target {
     }
 }
 
+/// A label of pods that are to have no more traffic.
+const DRAINING: &str = "istio.io/draining";
+
+/// True if a service prefers near endpoints: what is not ready there then decides how much is sent further away.
+fn prefers_near(service: &Service) -> bool {
+    matches!(
+        service.traffic_distribution,
+        Some(LocalityPreference::SameZone | LocalityPreference::SameNode)
+    )
+}
+
+/// The least share of endpoints, in percent, that must be well before Envoy goes by health at all. Where near endpoints are
+/// preferred it is nothing, whatever a rule says: those that are not ready are told there, and must never be called
+/// (Istio's `SupportsUnhealthyEndpoints`).
+pub(crate) fn least_health(service: &Service, outlier: Option<&OutlierDetection>) -> u32 {
+    match outlier.and_then(|o| o.min_health_percent) {
+        Some(percent) if !prefers_near(service) => percent,
+        _ => 0,
+    }
+}
+
 pub(super) fn localities(input: &EndpointInput) -> Vec<eds::LocalityLbEndpoints> {
-    let mut groups = by_locality(input);
-    let tls = TlsOf::new(input);
+    let rule = input.rule.as_deref();
+    let subset = rule.and_then(|r| destination::subset(r, &input.subset));
+    let policy = destination::policy(rule, subset, input.port);
+    let tls = TlsOf::new(input, &policy);
+    let mut groups = by_locality(input, &policy, &tls);
     groups = network::through_gateways(input, groups, &tls);
     if input.sni_dnat {
         for group in &mut groups {
@@ -71,9 +95,6 @@ pub(super) fn localities(input: &EndpointInput) -> Vec<eds::LocalityLbEndpoints>
         }
     }
     if let Some(near) = &input.near {
-        let rule = input.rule.as_deref();
-        let subset = rule.and_then(|r| destination::subset(r, &input.subset));
-        let policy = destination::policy(rule, subset, input.port);
         locality::Setting::of(&input.mesh, &input.service, &policy).apply(
             &mut groups,
             near,
@@ -89,7 +110,7 @@ pub(super) fn sum(endpoints: &[Target]) -> u32 {
         .fold(0, |sum: u32, t| sum.saturating_add(t.weight))
 }
 
-fn by_locality(input: &EndpointInput) -> Vec<Group> {
+fn by_locality(input: &EndpointInput, policy: &TrafficPolicy, tls: &TlsOf) -> Vec<Group> {
     let Some(port) = input.service.port(input.port) else {
         return Vec::new();
     };
@@ -101,7 +122,9 @@ fn by_locality(input: &EndpointInput) -> Vec<Group> {
     if labels.is_none() && !input.subset.is_empty() {
         return Vec::new();
     }
-    let tls = TlsOf::new(input);
+    // Those that are not ready are told too, so that the balancer knows how large the whole is; but not where it may call
+    // them for want of better.
+    let unready = least_health(&input.service, policy.outlier.as_ref()) == 0;
     let mut groups: BTreeMap<Locality, Group> = BTreeMap::new();
     for endpoint in input.endpoints.iter().flat_map(|set| set.iter()) {
         let wanted = endpoint.service_port == port.name
@@ -110,8 +133,14 @@ fn by_locality(input: &EndpointInput) -> Vec<Group> {
             && (input.view.visible.is_empty()
                 || endpoint.network.is_unset()
                 || input.view.visible.contains(&endpoint.network))
-            // Those that are not ready are told too, so that the balancer knows how large the whole is.
-            && endpoint.health != Health::Draining
+            && match endpoint.health {
+                Health::Healthy => true,
+                Health::Unhealthy => unready,
+                Health::Draining => false,
+            }
+            && endpoint.labels.get(DRAINING).is_none_or(str::is_empty)
+            // Without an address it can be reached through a gateway alone.
+            && (endpoint.address != Address::Unknown || !input.gateways.all.is_empty())
             && input
                 .node
                 .as_ref()
@@ -146,12 +175,10 @@ pub(super) struct TlsOf {
 }
 
 impl TlsOf {
-    fn new(input: &EndpointInput) -> Self {
-        let rule = input.rule.as_deref();
-        let subset = rule.and_then(|r| destination::subset(r, &input.subset));
-        let policy = destination::policy(rule, subset, input.port);
+    fn new(input: &EndpointInput, policy: &TrafficPolicy) -> Self {
+        let said = policy.tls.as_ref();
         Self {
-            rule: policy.tls.map(|tls| tls.mode == ClientTlsMode::IstioMutual),
+            rule: said.map(|tls| tls.mode == ClientTlsMode::IstioMutual),
             policies: input.mtls.clone(),
         }
     }

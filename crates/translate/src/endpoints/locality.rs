@@ -28,26 +28,32 @@ pub(crate) struct Setting {
     forced: bool,
     /// In place of `settings`.
     zones: Option<ZoneAware>,
+    /// Zones are not to be weighed against each other, though the proxy knows its own cluster.
+    no_zones: bool,
 }
 
 impl Setting {
-    /// The DestinationRule's setting, else the Service's `trafficDistribution`, else the mesh's.
+    /// The DestinationRule's setting, else the Service's `trafficDistribution`, else the mesh's (Istio's
+    /// `GetEffectiveLbSetting`): the first that is given counts, though it be to turn all off.
     pub(crate) fn of(mesh: &Mesh, service: &Service, policy: &TrafficPolicy) -> Self {
         let on = |s: &LocalitySettings| (s.enabled != Some(false)).then(|| s.clone());
         let only = |settings| Self {
             settings,
             forced: false,
             zones: None,
+            no_zones: false,
         };
         let balancer = policy.load_balancer.as_ref();
         if let Some(own) = balancer.and_then(|l| l.locality.as_ref()) {
             return only(on(own));
         }
+        let by_zone = |zones: &ZoneAware| Self {
+            zones: zones.enabled.then(|| zones.clone()),
+            no_zones: !zones.enabled,
+            ..only(None)
+        };
         if let Some(zones) = balancer.and_then(|l| l.zone_aware.as_ref()) {
-            return Self {
-                zones: Some(zones.clone()),
-                ..only(None)
-            };
+            return by_zone(zones);
         }
         let near: &[&str] = match service.traffic_distribution {
             Some(LocalityPreference::SameZone) => &[NETWORK, REGION, ZONE],
@@ -62,15 +68,23 @@ impl Setting {
                     ..Default::default()
                 }),
                 forced: true,
-                zones: None,
+                ..only(None)
             };
         }
-        only(on(&mesh.locality))
+        match &mesh.zone_aware {
+            Some(zones) => by_zone(zones),
+            None => only(on(&mesh.locality)),
+        }
     }
 
     /// The setting that leaves the choice of zones to Envoy.
     pub(crate) fn zone_aware(&self) -> Option<&ZoneAware> {
         self.zones.as_ref()
+    }
+
+    /// True if Envoy shall not do by itself what it does wherever it knows its own cluster.
+    pub(crate) fn without_zones(&self) -> bool {
+        self.no_zones
     }
 
     /// True if Envoy shall weigh localities: where that was asked for, since it takes the place of the balancer's own
@@ -240,20 +254,33 @@ fn compact(groups: &mut [Group]) {
     }
 }
 
+/// True for the label of the network, with or without a value.
+fn is_network(label: &str) -> bool {
+    label.split('=').next() == Some(NETWORK)
+}
+
 /// Splits groups by how many of the labels, from the first, their endpoints share with the proxy.
 fn by_labels(groups: &mut Vec<Group>, labels: &Labels, wanted: &[Str]) {
     let mut out = Vec::new();
     for group in groups.drain(..) {
         let mut parts: BTreeMap<u32, Group> = BTreeMap::new();
         for endpoint in group.endpoints {
-            let unlike = wanted.iter().position(|label| {
+            let like = |label: &&Str| {
                 let (key, value) = match label.split_once('=') {
                     Some((key, value)) => (key, value),
-                    None => (&**label, labels.get(label).unwrap_or_default()),
+                    None => (&***label, labels.get(label).unwrap_or_default()),
                 };
-                endpoint.label(key) != value
-            });
-            let priority = unlike.map_or(0, |at| (wanted.len() - at) as u32);
+                endpoint.label(key) == value
+            };
+            let alike = wanted.iter().take_while(like).count();
+            // Another network is far, but among what is far the near comes first all the same.
+            let priority = match wanted.first() {
+                Some(first) if alike == 0 && is_network(first) => {
+                    let rest = wanted.iter().skip(1).take_while(like).count();
+                    2 * wanted.len() - 1 - rest
+                }
+                _ => wanted.len() - alike,
+            } as u32;
             parts
                 .entry(priority)
                 .or_insert_with(|| Group {

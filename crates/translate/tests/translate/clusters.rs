@@ -191,11 +191,41 @@ fn policies() {
             "a rule that more may see goes into the older one",
             &[
                 ("b", "{host: web.a.svc.cluster.local, exportTo: [.], trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
-                ("a", "{host: web, exportTo: [b, c], trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
-                ("a", "{host: web, exportTo: [b, c, d], trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}"),
+                ("a", "{host: web, exportTo: [., c], trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
+                ("a", "{host: web, exportTo: [., c, d], trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}"),
             ],
             Cluster(WEB),
             format!("EDS RANDOM\n{mtls}"),
+        ),
+        (
+            "a rule for others holds for none of its own namespace",
+            &[
+                ("a", "{host: web, exportTo: [b], trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
+                ("istio-system", "{host: '*.local', trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}"),
+            ],
+            Cluster(WEB),
+            format!("EDS ROUND_ROBIN\n{mtls}"),
+        ),
+        (
+            "where all rules of a namespace are for certain workloads, others have what they would have without",
+            &[
+                ("a", "{host: web, workloadSelector: {matchLabels: {app: somebody}}, trafficPolicy: {loadBalancer: {simple: RANDOM}}}"),
+                ("istio-system", "{host: '*.local', trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}"),
+            ],
+            Cluster(WEB),
+            format!("EDS ROUND_ROBIN\n{mtls}"),
+        ),
+        (
+            "the least share of endpoints that are well",
+            &[("a", "{host: web, trafficPolicy: {outlierDetection: {minHealthPercent: 20}}}")],
+            ClusterPart(WEB, "/common_lb_config"),
+            "{healthy_panic_threshold:{value:20}}".to_owned(),
+        ),
+        (
+            "zones turned off are off though Envoy knows its own",
+            &[("a", "{host: web, trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: false}}}}")],
+            ClusterPart(WEB, "/common_lb_config"),
+            "{healthy_panic_threshold:{},zone_aware_lb_config:{routing_enabled:{}}}".to_owned(),
         ),
         (
             "a rule for certain workloads holds for none of another namespace",
@@ -208,6 +238,51 @@ fn policies() {
         ),
     ] {
         check(name, &rules(specs), &client, view, &expected);
+    }
+}
+
+/// What a user's rule leaves open a policy of the Gateway API fills in, whichever is older (Istio 1.31).
+#[test]
+fn rules_and_policies_of_one_host() {
+    let policy = "---
+{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {name: p, namespace: a, creationTimestamp: '2026-01-01T00:00:02Z'},
+ spec: {targetRefs: [{group: '', kind: Service, name: web}], validation: {hostname: x.example.com, wellKnownCACertificates: System}}}
+";
+    let client = sidecar("10.1.0.9 client.a");
+    let tls = "tls sni=x.example.com ca=file-root:system DNS={exact=x.example.com}";
+    for (name, at, said, expected) in [
+        (
+            "an older rule",
+            1,
+            "connectionPool: {tcp: {maxConnections: 7}}",
+            format!("EDS LEAST_REQUEST\nlimits max_connections=7\n{tls}"),
+        ),
+        (
+            "a younger rule",
+            3,
+            "connectionPool: {tcp: {maxConnections: 7}}",
+            format!("EDS LEAST_REQUEST\nlimits max_connections=7\n{tls}"),
+        ),
+        (
+            "TLS of its own",
+            3,
+            "tls: {mode: DISABLE}",
+            "EDS LEAST_REQUEST".to_owned(),
+        ),
+    ] {
+        let rule = istio(
+            "DestinationRule",
+            "a",
+            "web",
+            &format!("{{host: web, trafficPolicy: {{{said}}}}}"),
+        );
+        let rule = rule.replacen(
+            "{name: web,",
+            &format!("{{name: web, creationTimestamp: '2026-01-01T00:00:0{at}Z',"),
+            1,
+        );
+        let mesh = Mesh::of(&(web() + policy + &rule));
+        check(name, &mesh, &client, Cluster(WEB), &expected);
     }
 }
 

@@ -228,6 +228,120 @@ fn localities() {
     );
 }
 
+/// As in the notes to Istio 1.31: the own network is preferred, not required.
+#[test]
+fn of_another_network_the_near_come_first() {
+    let place = |network: &str, rest: &str| format!("{rest} topology.istio.io/network={network}");
+    let pods = [
+        place("n1", "10.1.0.1 mtls at=r1.z1"),
+        place("n1", "10.1.0.2 mtls at=r1.z2"),
+        place("n1", "10.1.0.3 mtls at=r2.z1"),
+        place("n2", "10.1.0.4 mtls at=r1.z1"),
+        place("n2", "10.1.0.5 mtls at=r1.z2"),
+        place("n2", "10.1.0.6 mtls at=r2.z1"),
+    ];
+    let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+    let web = app("a", "web", "10.96.0.1", &["http 80 8080"], &pods);
+    let web = web.replacen(
+        "clusterIP: 10.96.0.1",
+        "clusterIP: 10.96.0.1, trafficDistribution: PreferSameZone",
+        1,
+    );
+    check(
+        "six places",
+        &Mesh::of(&web),
+        &proxy(
+            "sidecar",
+            "10.1.0.9 client.a",
+            json!({"NETWORK": "n1", "LABELS": {"istio-locality": "r1.z1"}}),
+        ),
+        Endpoints(WEB),
+        "r1/z1 w1: 10.1.0.1:8080/mtls
+         r1/z1 p3 w1: 10.1.0.4:8080/mtls
+         r1/z2 p1 w1: 10.1.0.2:8080/mtls
+         r1/z2 p4 w1: 10.1.0.5:8080/mtls
+         r2/z1 p2 w1: 10.1.0.3:8080/mtls
+         r2/z1 p5 w1: 10.1.0.6:8080/mtls",
+    );
+}
+
+/// What is not ready is told, unless too few that are well would make Envoy call it (Istio 1.31).
+#[test]
+fn endpoints_that_are_not_ready() {
+    let pods = [
+        "10.1.0.1 mtls",
+        "10.1.0.2 mtls",
+        "10.1.0.3 mtls istio.io/draining=soon",
+    ];
+    let ready = app("a", "web", "10.96.0.1", &["http 80 8080"], &pods);
+    let web = ready.replacen(
+        "{addresses: [10.1.0.2],",
+        "{addresses: [10.1.0.2], conditions: {ready: false, terminating: false},",
+        1,
+    );
+    let near = web.replacen(
+        "clusterIP: 10.96.0.1",
+        "clusterIP: 10.96.0.1, trafficDistribution: PreferSameZone",
+        1,
+    );
+    let rule = |outlier: &str| {
+        let spec = format!("{{host: web, trafficPolicy: {{outlierDetection: {{{outlier}}}}}}}");
+        istio("DestinationRule", "a", "web", &spec)
+    };
+    let client = sidecar("10.1.0.9 client.a");
+    let told = "- w2: 10.1.0.1:8080/mtls 10.1.0.2:8080/mtls/UNHEALTHY";
+    for (name, yaml, expected) in [
+        ("nothing said", web.clone(), told),
+        (
+            "outliers",
+            web.clone() + &rule("consecutive5xxErrors: 1"),
+            told,
+        ),
+        (
+            "a least share",
+            web.clone() + &rule("minHealthPercent: 10"),
+            "- w1: 10.1.0.1:8080/mtls",
+        ),
+        (
+            "near ones preferred",
+            near + &rule("minHealthPercent: 10"),
+            told,
+        ),
+    ] {
+        check(name, &Mesh::of(&yaml), &client, Endpoints(WEB), expected);
+    }
+}
+
+/// A machine of which only the network is known is nowhere while no network has a gateway.
+#[test]
+fn a_machine_without_an_address() {
+    let yaml = istio(
+        "ServiceEntry",
+        "a",
+        "vm",
+        "{hosts: [vm.example.com], resolution: STATIC, location: MESH_INTERNAL, \
+         ports: [{number: 80, name: http, protocol: HTTP}], \
+         endpoints: [{network: n2, serviceAccount: vm}, {address: 192.0.2.1}]}",
+    );
+    let networks =
+        "{networks: {n2: {endpoints: [], gateways: [{address: 203.0.113.2, port: 15443}]}}}";
+    let at = Endpoints("outbound|80||vm.example.com");
+    let client = proxy("sidecar", "10.1.0.9 client.a", json!({"NETWORK": "n1"}));
+    check(
+        "no gateway",
+        &Mesh::of(&yaml),
+        &client,
+        at,
+        "- w1: 192.0.2.1:80",
+    );
+    let mesh = Mesh {
+        networks,
+        ..Mesh::of(&yaml)
+    };
+    let through = "- w2: 192.0.2.1:80 203.0.113.2:15443/mtls";
+    check("a gateway", &mesh, &client, at, through);
+}
+
 #[test]
 fn subsets_and_kinds() {
     let web = app(
