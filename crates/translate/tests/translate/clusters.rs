@@ -249,7 +249,7 @@ fn rules_and_policies_of_one_host() {
  spec: {targetRefs: [{group: '', kind: Service, name: web}], validation: {hostname: x.example.com, wellKnownCACertificates: System}}}
 ";
     let client = sidecar("10.1.0.9 client.a");
-    let tls = "tls sni=x.example.com ca=file-root:system DNS={exact=x.example.com}";
+    let tls = "tls sni=x.example.com ca=file-root:system DNS={exact=x.example.com} URI={exact=x.example.com}";
     for (name, at, said, expected) in [
         (
             "an older rule",
