@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_proto::envoy::config::cluster::v3::Cluster;
+use hawser_proto::envoy::config::core::v3::TypedExtensionConfig;
 use hawser_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use hawser_proto::envoy::config::listener::v3::Listener;
 use hawser_proto::envoy::config::route::v3::RouteConfiguration;
@@ -30,6 +31,8 @@ pub struct Config {
     pub clusters: BTreeMap<String, Cluster>,
     /// Endpoints.
     pub endpoints: BTreeMap<String, ClusterLoadAssignment>,
+    /// Configurations of HTTP filters that come by themselves.
+    pub extensions: BTreeMap<String, TypedExtensionConfig>,
 }
 
 impl Config {
@@ -44,6 +47,7 @@ impl Config {
             routes: decode(&resources.routes)?,
             clusters: decode(&resources.clusters)?,
             endpoints: decode(&resources.endpoints)?,
+            extensions: decode(&resources.extensions)?,
         })
     }
 }

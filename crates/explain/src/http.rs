@@ -8,6 +8,8 @@ use hawser_proto::envoy::extensions::filters::http::rbac::v3::Rbac;
 use hawser_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use hawser_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use hawser_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
+use hawser_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+use hawser_proto::google::protobuf::Any;
 use serde_json::json;
 
 use crate::call::{Call, HttpCall};
@@ -61,8 +63,10 @@ pub(crate) fn walk(
     let remote = remote(manager, call, &request);
     let mut metadata = json!({});
     for filter in &manager.http_filters {
-        let Some(ConfigType::TypedConfig(any)) = &filter.config_type else {
-            continue;
+        let any = match configuration(config, filter) {
+            Ok(Some(any)) => any,
+            Ok(None) => continue,
+            Err(why) => return Verdict::Refused { status: 500, why },
         };
         let subject = Subject {
             call,
@@ -133,6 +137,28 @@ pub(crate) fn walk(
             status: 404,
             why: "the route configuration is not there".to_owned(),
         },
+    }
+}
+
+/// What a filter is to do: as the listener says, or as was sent by itself, for which Envoy waits. Without any, the filter
+/// answers 500 ("extension_config.proto", `ExtensionConfigSource`).
+fn configuration<'a>(
+    config: &'a Config,
+    filter: &'a HttpFilter,
+) -> Result<Option<&'a Any>, String> {
+    if filter.disabled {
+        return Ok(None);
+    }
+    match &filter.config_type {
+        Some(ConfigType::TypedConfig(any)) => Ok(Some(any)),
+        Some(ConfigType::ConfigDiscovery(source)) => config
+            .extensions
+            .get(&filter.name)
+            .and_then(|sent| sent.typed_config.as_ref())
+            .or(source.default_config.as_ref())
+            .map(Some)
+            .ok_or_else(|| format!("the configuration of {} has not come", filter.name)),
+        None => Ok(None),
     }
 }
 

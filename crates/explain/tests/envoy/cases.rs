@@ -1,6 +1,7 @@
 //! The cases: a configuration, and calls with what becomes of them.
 
 mod authorization;
+mod envoy_filters;
 mod gateway_api;
 mod gateways;
 mod hardening;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Case> {
         gateways::CASES,
         gateway_api::CASES,
         hardening::CASES,
+        envoy_filters::CASES,
     ];
     let all: Vec<Case> = parts.into_iter().flatten().map(|c| Case { ..*c }).collect();
     assert!(all.len() >= 40, "{} cases", all.len());

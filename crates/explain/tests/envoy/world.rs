@@ -274,6 +274,7 @@ pub fn served(side: Side, resources: &Resources, authority: &Authority) -> Resul
         &resources.endpoints,
         &resources.listeners,
         &resources.routes,
+        &resources.extensions,
     ];
     let entry = |r: &std::sync::Arc<hawser_translate::Resource>| {
         (
