@@ -7,7 +7,10 @@
 use std::net::IpAddr;
 
 use hawser_proto::envoy::config::core::v3::CidrRange;
-use hawser_proto::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener};
+use hawser_proto::envoy::config::listener::v3::{
+    FilterChain, FilterChainMatch, Listener, ListenerFilterChainMatchPredicate,
+    listener_filter_chain_match_predicate::Rule,
+};
 use ipnet::IpNet;
 
 use crate::call::Call;
@@ -57,11 +60,12 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn of(listener: &Listener, call: &'a Call) -> Self {
+        let port = call.destination.port();
         let has = |name: &str| {
-            listener
-                .listener_filters
-                .iter()
-                .any(|f| f.name.contains(name))
+            listener.listener_filters.iter().any(|f| {
+                let off = f.filter_disabled.as_ref();
+                f.name.contains(name) && !off.is_some_and(|p| holds(p, port))
+            })
         };
         let (sni, transport, application) = match (&call.tls, &call.http) {
             (Some(tls), _) if has("tls_inspector") => (tls.sni.as_str(), "tls", tls.alpn.clone()),
@@ -73,12 +77,26 @@ impl<'a> Facts<'a> {
         };
         Self {
             destination: call.destination.ip(),
-            port: call.destination.port(),
+            port,
             source: call.source,
             sni,
             transport,
             application,
         }
+    }
+}
+
+/// Whether a listener filter's predicate holds for connections to that port.
+fn holds(predicate: &ListenerFilterChainMatchPredicate, port: u16) -> bool {
+    match &predicate.rule {
+        Some(Rule::OrMatch(set)) => set.rules.iter().any(|p| holds(p, port)),
+        Some(Rule::AndMatch(set)) => set.rules.iter().all(|p| holds(p, port)),
+        Some(Rule::NotMatch(inner)) => !holds(inner, port),
+        Some(Rule::AnyMatch(any)) => *any,
+        Some(Rule::DestinationPortRange(range)) => {
+            (range.start..range.end).contains(&i32::from(port))
+        }
+        None => false,
     }
 }
 

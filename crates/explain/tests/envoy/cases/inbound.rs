@@ -67,6 +67,48 @@ spec:
     ",
     ),
     case(
+        // A port that no service knows: whatever is encrypted there is the application's.
+        "strict_but_for_an_unknown_port",
+        Server,
+        "
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: web, namespace: default}
+spec:
+  selector: {matchLabels: {app: web}}
+  mtls: {mode: STRICT}
+  portLevelMtls: {8123: {mode: DISABLE}}
+",
+        "
+        GET http://web:8123/                              => 10.1.0.2:8123
+        TCP tcp://web:8123                                => 10.1.0.2:8123
+        GET https://web:8123/  @sni=web.example  => 10.1.0.2:8123
+        GET http://web:8124/                              => closed
+        GET http://web:8124/  @as=default/reviews         => 10.1.0.2:8124
+    ",
+    ),
+    case(
+        // Mutual TLS is looked for at one port alone.
+        "off_but_for_an_unknown_port",
+        Server,
+        "
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: web, namespace: default}
+spec:
+  selector: {matchLabels: {app: web}}
+  mtls: {mode: DISABLE}
+  portLevelMtls: {8123: {mode: STRICT}}
+",
+        "
+        GET http://web:8123/                              => closed
+        GET http://web:8123/  @as=default/reviews         => 10.1.0.2:8123
+        GET http://web:8124/                              => 10.1.0.2:8124
+        GET https://web:8124/  @sni=web.example  => 10.1.0.2:8124
+        GET http://web:9080/                              => 10.1.0.2:9080
+    ",
+    ),
+    case(
         "no_mutual_tls",
         Server,
         "
