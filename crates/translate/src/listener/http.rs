@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hawser_model::mesh::PathNormalization;
+use hawser_model::{Protocol, Shared};
 use hawser_proto::envoy::config::core::v3 as core;
 use hawser_proto::envoy::config::route::v3 as rds;
 use hawser_proto::envoy::extensions::filters::common::set_filter_state::v3 as state_value;
@@ -11,7 +12,7 @@ use hawser_proto::envoy::extensions::filters::network::http_connection_manager::
 use hawser_proto::envoy::extensions::request_id::uuid::v3 as uuid;
 use hcm::http_connection_manager as manager;
 
-use super::spec::{ClientCert, HttpSpec, Routes};
+use super::spec::{ClientCert, Encoded, HttpSpec, Routes};
 use crate::route::retry;
 use crate::telemetry;
 use crate::wire;
@@ -85,6 +86,25 @@ pub(super) fn connection_manager(spec: &HttpSpec) -> hcm::HttpConnectionManager 
         route_specifier: Some(routes(&spec.routes)),
         ..Default::default()
     }
+}
+
+/// Makes gRPC of gRPC-Web's requests, and the other way round of the answers.
+pub(crate) fn grpc_web() -> Encoded {
+    Encoded::new(
+        "envoy.filters.http.grpc_web",
+        &http_filters::grpc_web::v3::GrpcWeb::default(),
+    )
+}
+
+/// The filters, and that for gRPC-Web if the port speaks it.
+pub(crate) fn with_grpc_web(
+    filters: &Shared<Vec<Encoded>>,
+    protocol: Protocol,
+) -> Shared<Vec<Encoded>> {
+    if protocol != Protocol::GrpcWeb {
+        return filters.clone();
+    }
+    Shared::new(filters.iter().cloned().chain([grpc_web()]).collect())
 }
 
 fn filters(spec: &HttpSpec) -> Vec<hcm::HttpFilter> {

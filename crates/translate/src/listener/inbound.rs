@@ -1,11 +1,14 @@
 //! The inbound listener of sidecars.
 
+use std::collections::BTreeMap;
+
 use hawser_model::authn::MtlsMode;
 use hawser_model::mesh::Mesh;
 use hawser_model::{Protocol, Shared, Str};
 
+use super::http::with_grpc_web;
 use super::spec::{
-    Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
+    Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec, Ports,
     Routes, TcpSpec, TlsSpec, tcp,
 };
 use super::{MESH_ALPN, MESH_HTTP_ALPN, MESH_TCP_ALPN, PLAIN_HTTP_ALPN};
@@ -25,8 +28,10 @@ pub(crate) struct InboundPort {
     /// TLS of a Sidecar's ingress listener, in place of the mesh's.
     pub own_tls: Option<Shared<TlsSpec>>,
     pub cluster: Str,
-    /// Where a listener of its own binds, for ports that are not captured.
-    pub bind: Option<Str>,
+    /// The address in the names of its chains, and of its listener if it has one.
+    pub bind: Str,
+    /// Has a listener of its own, as it is not captured.
+    pub bound: bool,
 }
 
 /// What the inbound listener is made with.
@@ -95,7 +100,6 @@ fn kinds(protocol: Protocol, mode: MtlsMode) -> Vec<Kind> {
             kind("tls", &[], false, false),
             kind("raw_buffer", &[], false, false),
         ],
-        // TLS is not looked for on such a port: an application's own counts as bytes.
         MtlsMode::Disable if http => vec![kind("raw_buffer", &[], true, false)],
         MtlsMode::Disable if sniffed => vec![
             kind("raw_buffer", PLAIN_HTTP_ALPN, true, false),
@@ -134,25 +138,11 @@ pub(crate) fn listener(
     for port in ports {
         chains.extend(port_chains(port, cx));
     }
-    let plain = |p: &InboundPort| p.mode == MtlsMode::Disable && p.own_tls.is_none();
-    let sniffed = |p: &InboundPort| p.protocol.is_sniffed() && p.mode != MtlsMode::Strict;
-    let ports_where = |test: &dyn Fn(&InboundPort) -> bool| {
-        let mut out: Vec<u16> = ports.iter().filter(|p| test(p)).map(|p| p.port).collect();
-        out.push(inbound);
-        out.sort_unstable();
-        out
-    };
     let mut filters = vec![ListenerFilter::OriginalDst];
     if transparent {
         filters.push(ListenerFilter::OriginalSrc);
     }
-    let others = || std::iter::once(cx.default_mode).chain(cx.port_modes.iter().map(|(_, m)| *m));
-    if others().any(|m| m != MtlsMode::Disable) || !ports.iter().all(plain) {
-        filters.push(ListenerFilter::TlsInspector(ports_where(&plain)));
-    }
-    if others().any(|m| m != MtlsMode::Strict) || ports.iter().any(sniffed) {
-        filters.push(ListenerFilter::HttpInspector(ports_where(&|p| !sniffed(p))));
-    }
+    filters.extend(inspectors(&chains));
     ListenerSpec {
         name: "virtualInbound".into(),
         addresses: cx.view.wildcards(),
@@ -164,26 +154,43 @@ pub(crate) fn listener(
         filters,
         chains,
         default_chain: None,
-        detection_timeout: cx.mesh.protocol_detection_timeout,
+        detection_timeout: Some(cx.mesh.protocol_detection_timeout),
         logs: cx.logs.clone(),
         one_at_a_time: true,
     }
 }
 
+/// The filters that find out what chains tell connections apart by, at the ports whose chains ask (Istio's
+/// `populateListenerFilters`). Where no chain asks for TLS it is not looked for: an application's own counts as bytes.
+fn inspectors(chains: &[Chain]) -> impl Iterator<Item = ListenerFilter> {
+    let tls = asked(chains, |m| m.transport == "tls").map(ListenerFilter::TlsInspector);
+    let http = asked(chains, |m| m.alpn == PLAIN_HTTP_ALPN).map(ListenerFilter::HttpInspector);
+    tls.into_iter().chain(http)
+}
+
+/// The ports with a chain that asks; chains without a port are those of all ports that have none of their own.
+fn asked(chains: &[Chain], asks: impl Fn(&ChainMatch) -> bool) -> Option<Ports> {
+    let mut by_port: BTreeMap<Option<u16>, bool> = BTreeMap::new();
+    for chain in chains {
+        *by_port.entry(chain.matches.destination_port).or_default() |= asks(&chain.matches);
+    }
+    let others = by_port.remove(&None).unwrap_or(false);
+    let ports = |asked: bool| {
+        let matching = by_port.iter().filter(move |(_, a)| **a == asked);
+        matching.filter_map(|(port, _)| *port).collect()
+    };
+    if others {
+        return Some(Ports::AllBut(ports(false)));
+    }
+    let ports: Vec<u16> = ports(true);
+    (!ports.is_empty()).then_some(Ports::Only(ports))
+}
+
 /// A listener of its own, for a port that is not captured.
 pub(crate) fn bound(port: &InboundPort, cx: &InboundContext<'_>) -> ListenerSpec {
-    let bind: Str = port
-        .bind
-        .clone()
-        .unwrap_or_else(|| cx.view.wildcard().into());
+    let bind = port.bind.clone();
     let chains = port_chains(port, cx);
-    let mut filters = Vec::new();
-    if chains.iter().any(|c| c.matches.transport == "tls") {
-        filters.push(ListenerFilter::TlsInspector(Vec::new()));
-    }
-    if chains.iter().any(|c| c.matches.alpn == PLAIN_HTTP_ALPN) {
-        filters.push(ListenerFilter::HttpInspector(Vec::new()));
-    }
+    let filters = inspectors(&chains).collect();
     ListenerSpec {
         name: format!("{bind}_{}", port.port).into(),
         addresses: vec![bind],
@@ -195,9 +202,9 @@ pub(crate) fn bound(port: &InboundPort, cx: &InboundContext<'_>) -> ListenerSpec
         filters,
         chains,
         default_chain: None,
-        detection_timeout: cx.mesh.protocol_detection_timeout,
+        detection_timeout: Some(cx.mesh.protocol_detection_timeout),
         logs: cx.logs.clone(),
-        one_at_a_time: false,
+        one_at_a_time: true,
     }
 }
 
@@ -211,7 +218,7 @@ pub(crate) fn port_chains(port: &InboundPort, cx: &InboundContext<'_>) -> Vec<Ch
     kinds
         .into_iter()
         .map(|k| {
-            let name: Str = format!("{}_{}", cx.view.wildcard(), port.port).into();
+            let name: Str = format!("{}_{}", port.bind, port.port).into();
             let matches = ChainMatch {
                 destination_port: Some(port.port),
                 transport: k.transport,
@@ -232,6 +239,7 @@ pub(crate) fn port_chains(port: &InboundPort, cx: &InboundContext<'_>) -> Vec<Ch
                         operation: format!("{}:{}/*", port.host, port.service_port).into(),
                         retries: retries(cx.mesh, port.protocol),
                     },
+                    port.protocol,
                 ))
             } else {
                 ChainTo::Tcp(bytes(&port.cluster, cx))
@@ -283,13 +291,13 @@ fn before(cx: &InboundContext<'_>, http: bool) -> Shared<Vec<Encoded>> {
     }
 }
 
-fn http(cx: &InboundContext<'_>, stat_prefix: Str, routes: Routes) -> HttpSpec {
+fn http(cx: &InboundContext<'_>, stat_prefix: Str, routes: Routes, protocol: Protocol) -> HttpSpec {
     HttpSpec {
         stat_prefix,
         routes,
         server: true,
         shared: cx.http.clone(),
-        filters: cx.http_filters.clone(),
+        filters: with_grpc_web(&cx.http_filters, protocol),
         announce_http: false,
     }
 }
@@ -322,6 +330,7 @@ fn passthrough(k: &Kind, destination_port: Option<u16>, cx: &InboundContext<'_>)
                     operation: ":0/*".into(),
                     retries: retries(cx.mesh, Protocol::Http),
                 },
+                Protocol::Http,
             ))
         } else {
             ChainTo::Tcp(bytes(&cluster, cx))

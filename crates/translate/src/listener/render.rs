@@ -8,7 +8,7 @@ use hawser_proto::envoy::extensions::filters::listener as listener_filters;
 use hawser_proto::envoy::extensions::filters::network::tcp_proxy::v3 as tcp_proxy;
 use hawser_proto::envoy::r#type::v3 as kind;
 
-use super::spec::{Chain, ChainMatch, ChainTo, ListenerFilter, ListenerSpec, TcpSpec};
+use super::spec::{Chain, ChainMatch, ChainTo, ListenerFilter, ListenerSpec, Ports, TcpSpec};
 use super::{http, tls};
 use crate::resource::Resource;
 use crate::telemetry;
@@ -22,10 +22,6 @@ pub(crate) fn render(spec: &ListenerSpec) -> Arc<Resource> {
 fn listener(spec: &ListenerSpec) -> lds::Listener {
     let mut addresses = spec.addresses.iter();
     let port = u32::from(spec.port);
-    let sniffs = spec
-        .filters
-        .iter()
-        .any(|f| matches!(f, ListenerFilter::HttpInspector(_)));
     lds::Listener {
         name: spec.name.to_string(),
         address: addresses.next().map(|a| wire::address(a, port)),
@@ -40,8 +36,8 @@ fn listener(spec: &ListenerSpec) -> lds::Listener {
         use_original_dst: spec.original_dst.then(|| wire::boolv(true)),
         transparent: spec.transparent.then(|| wire::boolv(true)),
         listener_filters: spec.filters.iter().map(filter).collect(),
-        listener_filters_timeout: sniffs.then(|| wire::duration(spec.detection_timeout)),
-        continue_on_listener_filters_timeout: sniffs,
+        listener_filters_timeout: spec.detection_timeout.map(wire::duration),
+        continue_on_listener_filters_timeout: spec.detection_timeout.is_some(),
         traffic_direction: if spec.inbound {
             core::TrafficDirection::Inbound
         } else {
@@ -68,8 +64,8 @@ fn filter(f: &ListenerFilter) -> lds::ListenerFilter {
                 ..Default::default()
             },
         ),
-        ListenerFilter::TlsInspector(not_on) => lds::ListenerFilter {
-            filter_disabled: disabled_on(not_on),
+        ListenerFilter::TlsInspector(on) => lds::ListenerFilter {
+            filter_disabled: disabled_unless(on),
             ..wire::listener_filter(
                 "envoy.filters.listener.tls_inspector",
                 &listener_filters::tls_inspector::v3::TlsInspector {
@@ -78,8 +74,8 @@ fn filter(f: &ListenerFilter) -> lds::ListenerFilter {
                 },
             )
         },
-        ListenerFilter::HttpInspector(not_on) => lds::ListenerFilter {
-            filter_disabled: disabled_on(not_on),
+        ListenerFilter::HttpInspector(on) => lds::ListenerFilter {
+            filter_disabled: disabled_unless(on),
             ..wire::listener_filter(
                 "envoy.filters.listener.http_inspector",
                 &listener_filters::http_inspector::v3::HttpInspector::default(),
@@ -95,7 +91,17 @@ fn filter(f: &ListenerFilter) -> lds::ListenerFilter {
     }
 }
 
-fn disabled_on(ports: &[u16]) -> Option<lds::ListenerFilterChainMatchPredicate> {
+fn disabled_unless(on: &Ports) -> Option<lds::ListenerFilterChainMatchPredicate> {
+    use lds::listener_filter_chain_match_predicate::Rule;
+    match on {
+        Ports::AllBut(ports) => any_of(ports),
+        Ports::Only(ports) => any_of(ports).map(|p| lds::ListenerFilterChainMatchPredicate {
+            rule: Some(Rule::NotMatch(Box::new(p))),
+        }),
+    }
+}
+
+fn any_of(ports: &[u16]) -> Option<lds::ListenerFilterChainMatchPredicate> {
     use lds::listener_filter_chain_match_predicate::{MatchSet, Rule};
     let one = |port: &u16| lds::ListenerFilterChainMatchPredicate {
         rule: Some(Rule::DestinationPortRange(kind::Int32Range {

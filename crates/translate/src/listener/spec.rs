@@ -29,8 +29,9 @@ pub(crate) struct ListenerSpec {
     pub filters: Vec<ListenerFilter>,
     pub chains: Vec<Chain>,
     pub default_chain: Option<Chain>,
-    /// How long to wait for the first bytes; zero is forever.
-    pub detection_timeout: Duration,
+    /// How long to wait for the first bytes before going on without them; zero is forever, none is Envoy's default, and
+    /// ends the connection.
+    pub detection_timeout: Option<Duration>,
     /// Logs of connections that no chain takes.
     pub logs: Shared<AccessLogs>,
     /// Accept one connection at a time, for a fair share among threads.
@@ -43,11 +44,20 @@ pub(crate) enum ListenerFilter {
     OriginalDst,
     /// Connections towards the application keep their caller's address.
     OriginalSrc,
-    /// Not on these ports.
-    TlsInspector(Vec<u16>),
-    /// Not on these ports.
-    HttpInspector(Vec<u16>),
+    TlsInspector(Ports),
+    HttpInspector(Ports),
     ProxyProtocol,
+}
+
+/// The original destinations at which a listener filter looks.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Ports {
+    AllBut(Vec<u16>),
+    Only(Vec<u16>),
+}
+
+impl Ports {
+    pub(crate) const ALL: Self = Self::AllBut(Vec::new());
 }
 
 /// A filter chain.
@@ -108,6 +118,16 @@ impl ChainMatch {
 pub(crate) enum ChainTo {
     Http(HttpSpec),
     Tcp(TcpSpec),
+}
+
+impl ChainTo {
+    /// True if connections end up the same, whatever filters they pass.
+    pub(crate) fn leads_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http(a), Self::Http(b)) => a.routes == b.routes,
+            _ => self == other,
+        }
+    }
 }
 
 /// An HTTP connection manager.
@@ -186,13 +206,9 @@ pub(crate) enum TlsSpec {
         files: TlsFiles,
     },
     /// A gateway's server.
-    Server {
-        tls: ServerTls,
-        files: TlsFiles,
-        http: bool,
-    },
+    Server { tls: ServerTls, files: TlsFiles },
     /// TLS of a Sidecar's ingress listener.
-    Ingress { tls: ServerTls, http: bool },
+    Ingress(ServerTls),
 }
 
 /// A filter that is already encoded.

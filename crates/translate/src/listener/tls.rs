@@ -18,6 +18,10 @@ use crate::wire;
 /// Istio's name for the mesh's own certificate, among credentials.
 const BUILTIN: &str = "builtin://";
 
+/// What servers offer to speak within TLS, also those that pass bytes on: clients of gRPC refuse a server without. Never a
+/// name of the mesh: Envoy would take `istio` for HTTP/1.1.
+const ALPN: [&str; 2] = ["h2", "http/1.1"];
+
 /// Ciphers for TLS 1.2 (Istio's defaults).
 const CIPHERS: &[&str] = &[
     "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -36,8 +40,8 @@ pub(super) fn socket(spec: &TlsSpec) -> core::TransportSocket {
             ciphers,
             files,
         } => mesh(trust_domains, *min_version, ciphers, files),
-        TlsSpec::Server { tls, files, http } => server(tls, files, *http),
-        TlsSpec::Ingress { tls, http } => server(tls, &TlsFiles::default(), *http),
+        TlsSpec::Server { tls, files } => server(tls, files),
+        TlsSpec::Ingress(tls) => server(tls, &TlsFiles::default()),
     };
     wire::transport_socket("envoy.transport_sockets.tls", &context)
 }
@@ -103,8 +107,7 @@ fn mesh(
                     ..Default::default()
                 },
             )),
-            // Never a name of the mesh: Envoy would take `istio` for HTTP/1.1.
-            alpn_protocols: wire::strings(["h2", "http/1.1"]),
+            alpn_protocols: wire::strings(ALPN),
             ..Default::default()
         }),
         require_client_certificate: Some(wire::boolv(true)),
@@ -114,7 +117,7 @@ fn mesh(
 
 /// A gateway's server with the mesh's own certificates: whoever the mesh's roots vouch for may call, or those whose names
 /// the server lists; versions and ciphers are Envoy's unless the server says others.
-fn istio_mutual(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::DownstreamTlsContext {
+fn istio_mutual(own: &ServerTls, files: &TlsFiles) -> tls::DownstreamTlsContext {
     let (certificate, roots) = mesh_secrets(files);
     tls::DownstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
@@ -124,11 +127,7 @@ fn istio_mutual(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::Downstrea
                 roots,
                 &own.subject_alt_names,
             )),
-            alpn_protocols: if http {
-                wire::strings(["h2", "http/1.1"])
-            } else {
-                Vec::new()
-            },
+            alpn_protocols: wire::strings(ALPN),
             ..Default::default()
         }),
         require_client_certificate: Some(wire::boolv(true)),
@@ -137,17 +136,15 @@ fn istio_mutual(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::Downstrea
 }
 
 /// A gateway's server (Istio's `buildGatewayListenerTLSContext`).
-fn server(own: &ServerTls, files: &TlsFiles, http: bool) -> tls::DownstreamTlsContext {
+fn server(own: &ServerTls, files: &TlsFiles) -> tls::DownstreamTlsContext {
     if own.mode == ServerTlsMode::IstioMutual {
-        return istio_mutual(own, files, http);
+        return istio_mutual(own, files);
     }
     let mut common = tls::CommonTlsContext {
         tls_params: parameters(own),
+        alpn_protocols: wire::strings(ALPN),
         ..Default::default()
     };
-    if http {
-        common.alpn_protocols = wire::strings(["h2", "http/1.1"]);
-    }
     let sds = |name: &str| {
         if name == BUILTIN {
             return (name.to_owned(), secret(OWN_CERTIFICATE));

@@ -6,15 +6,16 @@ use std::time::Duration;
 use hawser_model::gateway::{Gateway, NamespaceMatch, Server, ServerTlsMode};
 use hawser_model::problem::{ObjectName, Problem, Severity};
 use hawser_model::route::{GatewayRef, VirtualService};
-use hawser_model::{Hostname, Meta, Protocol, ServiceKey, Shared, Str};
+use hawser_model::{Hostname, Meta, ServiceKey, Shared, Str};
 
 use crate::authz;
 use crate::listener::MESH_ALPN;
 use crate::listener::gateway::{self, Open, Taken, listens_on, passthrough};
+use crate::listener::http::with_grpc_web;
 use crate::listener::outbound::{OutboundContext, chains};
 use crate::listener::spec::{
     Chain, ChainMatch, ChainTo, ClientCert, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
-    Routes, TlsSpec, tcp,
+    Ports, Routes, TlsSpec, tcp,
 };
 use crate::route::{Caller, GatewayRoutes, GatewayServer};
 use crate::scope;
@@ -236,7 +237,8 @@ impl Translator {
                 match older {
                     None => spec.chains.push(chain),
                     // The same by another way is no mistake.
-                    Some(older) if older.matches == chain.matches && older.to == chain.to => {}
+                    Some(older)
+                        if older.matches == chain.matches && older.to.leads_as(&chain.to) => {}
                     Some(older) => {
                         problems.push(taken(open, of.as_ref(), &older.matches, &chain.matches))
                     }
@@ -244,7 +246,7 @@ impl Translator {
             }
             // For names and for what clients offer to speak within TLS.
             if encrypted && open.server.tls.is_some() && !open.server.protocol.is_http() {
-                let inspector = ListenerFilter::TlsInspector(Vec::new());
+                let inspector = ListenerFilter::TlsInspector(Ports::ALL);
                 if !spec.filters.contains(&inspector) {
                     spec.filters.push(inspector);
                 }
@@ -277,7 +279,7 @@ impl Translator {
             filters,
             chains: Vec::new(),
             default_chain: None,
-            detection_timeout: Duration::ZERO,
+            detection_timeout: None,
             logs: Shared::new(AccessLogs::default()),
             one_at_a_time: true,
         }
@@ -314,7 +316,6 @@ impl Translator {
             Shared::new(TlsSpec::Server {
                 tls: self.snapshot.mesh.tls_defaults.complete(tls),
                 files: session.proxy.tls_files.clone(),
-                http: open.server.protocol == Protocol::Https,
             })
         })
     }
@@ -414,7 +415,7 @@ fn chains(
             routes: Routes::Named(name.clone()),
             server: true,
             shared: cx.http.clone(),
-            filters: filters.http.clone(),
+            filters: with_grpc_web(&filters.http, server.protocol),
             announce_http: true,
         };
         let names = if tls.is_some() {

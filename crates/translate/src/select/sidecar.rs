@@ -80,7 +80,8 @@ impl Translator {
                     mode: modes.mode(labels, &proxy.namespace, port),
                     own_tls: None,
                     cluster: crate::cluster::inbound_name(port).into(),
-                    bind: None,
+                    bind: session.view.wildcard().into(),
+                    bound: false,
                 };
                 let mut cluster =
                     self.inbound_cluster(session, port, p.protocol, Some(service.clone()));
@@ -108,17 +109,15 @@ impl Translator {
     ) -> (InboundPort, InboundCluster) {
         let proxy = session.proxy;
         let modes = self.mtls(&proxy.namespace);
-        let bound = is_bound(session, listener);
         let mode = modes.mode(labels, &proxy.namespace, listener.port);
         let own_tls = listener
             .tls
             .as_ref()
             .filter(|_| mode == hawser_model::authn::MtlsMode::Disable)
             .map(|tls| {
-                Shared::new(TlsSpec::Ingress {
-                    tls: self.snapshot.mesh.tls_defaults.complete(tls),
-                    http: listener.protocol.is_http() || listener.protocol == Protocol::Https,
-                })
+                Shared::new(TlsSpec::Ingress(
+                    self.snapshot.mesh.tls_defaults.complete(tls),
+                ))
             });
         let inbound = InboundPort {
             port: listener.port,
@@ -132,13 +131,14 @@ impl Translator {
             mode,
             own_tls,
             cluster: crate::cluster::inbound_name(listener.port).into(),
-            bind: bound.then(|| {
-                if listener.bind.is_empty() {
-                    session.view.wildcard().into()
-                } else {
-                    listener.bind.clone()
-                }
-            }),
+            bind: match &*listener.bind {
+                "" => own_address(&proxy.addresses).map_or_else(
+                    || session.view.wildcard().into(),
+                    |ip| ip.to_string().into(),
+                ),
+                _ => listener.bind.clone(),
+            },
+            bound: is_bound(session, listener),
         };
         let served = self.served(session).into_iter();
         let service = served
@@ -214,7 +214,7 @@ impl Translator {
             .inbound_ports(session)
             .into_iter()
             .map(|(port, _)| port)
-            .partition(|p| p.bind.is_some());
+            .partition(|p| p.bound);
         let labels = session.labels.clone();
         let filters = authz::filters(
             &self.snapshot,
@@ -363,6 +363,15 @@ fn may_open(session: &Session<'_>, listener: &IngressListener) -> bool {
         own => own == session.view.wildcard(),
     };
     !(anywhere && proxy.own_ports.contains(&listener.port))
+}
+
+/// The address at which others reach the workload: an ingress listener of its own leaves the local host, and with it the
+/// same port, to the application.
+fn own_address(addresses: &[IpAddr]) -> Option<&IpAddr> {
+    addresses.iter().find(|ip| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
+    })
 }
 
 /// Where a Sidecar says that the application listens: on the local host, or on the workload's own address for

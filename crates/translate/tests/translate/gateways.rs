@@ -259,6 +259,21 @@ fn certificates_of_the_mesh() {
         Listeners,
         "",
     );
+    let bytes = app("a", "db", "10.96.0.1", &["tcp 90 9090"], &[])
+        + &istio(
+            "VirtualService",
+            "a",
+            "db",
+            "{hosts: [x.example.com], gateways: [istio-system/gw], tcp: [{route: [{destination: {host: db}}]}]}",
+        );
+    check(
+        "bytes, also HTTP/2 of clients that insist on its name",
+        &Mesh::of(&(server("TLS", "") + &bytes)),
+        &gateway(),
+        Listener("0.0.0.0_443"),
+        "0.0.0.0:443 tls_inspector
+         {server_names=[x.example.com]} tls cert=default ca=ROOTCA client-cert alpn=[h2,http/1.1] | tcp -> outbound|90||db.a.svc.cluster.local",
+    );
 }
 
 #[test]

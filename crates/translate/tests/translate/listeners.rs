@@ -312,4 +312,109 @@ fn ports_of_the_workload() {
         ListenerPart("0.0.0.0_9080", "/filter_chains/0/filter_chain_match"),
         "{destination_port:9080,transport_protocol:tls}",
     );
+    let own = istio(
+        "Sidecar",
+        "c",
+        "default",
+        "{ingress: [{port: {number: 9080, protocol: HTTP, name: http}, captureMode: NONE, defaultEndpoint: '127.0.0.1:9080'},
+                    {port: {number: 9090, protocol: TCP, name: tcp}, defaultEndpoint: '127.0.0.1:9090'}]}",
+    );
+    for (name, part, expected) in [
+        (
+            "one that is not captured leaves the local host's to the application",
+            ListenerPart("10.1.0.9_9080", "/address/socket_address"),
+            "{address:10.1.0.9,port_value:9080}",
+        ),
+        (
+            "one that is captured is named alike",
+            ListenerPart("virtualInbound", "/filter_chains/6/name"),
+            "10.1.0.9_9090",
+        ),
+    ] {
+        check(
+            name,
+            &Mesh::of(&own),
+            &sidecar("10.1.0.9 client.c"),
+            part,
+            expected,
+        );
+    }
+}
+
+#[test]
+fn what_is_looked_for_and_where() {
+    for (name, policy, filter, expected) in [
+        (
+            "TLS at all ports but those without",
+            "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {7000: {mode: DISABLE}, 8080: {mode: DISABLE}}}",
+            "/listener_filters/1/filter_disabled",
+            "{or_match:{rules:[{destination_port_range:{end:7001,start:7000}},{destination_port_range:{end:8081,start:8080}},{destination_port_range:{end:15007,start:15006}}]}}",
+        ),
+        (
+            "TLS at the one port with it",
+            "{selector: {matchLabels: {app: web}}, mtls: {mode: DISABLE}, portLevelMtls: {7000: {mode: STRICT}}}",
+            "/listener_filters/1/filter_disabled",
+            "{not_match:{destination_port_range:{end:7001,start:7000}}}",
+        ),
+        (
+            "HTTP where it is not told",
+            "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {1000: {mode: PERMISSIVE}}}",
+            "/listener_filters/2/filter_disabled",
+            "{not_match:{destination_port_range:{end:1001,start:1000}}}",
+        ),
+    ] {
+        check(
+            name,
+            &Mesh::of(&(services() + &istio("PeerAuthentication", "a", "web", policy))),
+            &proxy(
+                "sidecar",
+                "10.1.0.1 web-0.a",
+                json!({"LABELS": {"app": "web"}}),
+            ),
+            ListenerPart("virtualInbound", filter),
+            expected,
+        );
+    }
+    check(
+        "bytes that do not come are waited for as the mesh says",
+        &Mesh {
+            config: "{protocolDetectionTimeout: 5s}",
+            ..Mesh::of(&services())
+        },
+        &sidecar("10.1.0.9 client.a"),
+        Listener("10.96.0.1_90"),
+        "10.96.0.1:90 not bound goes on after 5s
+         {} plaintext | tcp -> outbound|90||web.a.svc.cluster.local",
+    );
+}
+
+#[test]
+fn grpc_web() {
+    let yaml = app(
+        "a",
+        "web",
+        "10.96.0.1",
+        &["http 80 8080", "grpc-web 81 8081"],
+        &["10.1.0.1 mtls"],
+    ) + &app("a", "old", "10.96.0.2", &["http 81 8081"], &[]);
+    check(
+        "becomes gRPC on its way out, beside HTTP",
+        &Mesh::of(&yaml),
+        &sidecar("10.1.0.9 client.a"),
+        ListenerPart(
+            "0.0.0.0_81",
+            "/filter_chains/0/filters/0/typed_config/http_filters/0/name",
+        ),
+        "envoy.filters.http.grpc_web",
+    );
+    check(
+        "and in, if a caller without a sidecar sends it",
+        &Mesh::of(&yaml),
+        &sidecar("10.1.0.1 web-0.a"),
+        ListenerPart(
+            "virtualInbound",
+            "/filter_chains/8/filters/0/typed_config/http_filters/0/name",
+        ),
+        "envoy.filters.http.grpc_web",
+    );
 }

@@ -278,6 +278,15 @@ fn listener(l: &Value) -> String {
         let name = str_of(filter, "name").trim_start_matches("envoy.filters.listener.");
         let _ = write!(out, " {name}");
     }
+    let limit = l["listener_filters_timeout"].as_str();
+    if let Some(limit) = limit.filter(|l| *l != "0s") {
+        let then = if l["continue_on_listener_filters_timeout"] == true {
+            "goes on"
+        } else {
+            "ends"
+        };
+        let _ = write!(out, " {then} after {limit}");
+    }
     out.push('\n');
     for chain in list(l, "filter_chains") {
         let matched = plain(&chain["filter_chain_match"]);

@@ -64,7 +64,7 @@ impl Entry {
             bound,
             protocol: wish.becomes,
             sniffs: wish.protocol.is_sniffed(),
-            http_filters: wish.http_filter.into_iter().collect(),
+            http_filters: wish.http_filters,
             chains: Vec::new(),
         };
         out.add(wish.chains);
@@ -77,10 +77,10 @@ impl Entry {
         let new = wish.protocol;
         let (http, tcp) = (self.protocol.is_http(), self.protocol.is_tcp());
         // A filter concerns the requests of its own service alone.
-        if let Some(filter) = wish.http_filter.clone()
-            && !self.http_filters.contains(&filter)
-        {
-            self.http_filters.push(filter);
+        for filter in &wish.http_filters {
+            if !self.http_filters.contains(filter) {
+                self.http_filters.push(filter.clone());
+            }
         }
         let settled = (new.is_http() || new.is_sniffed()) && !http && !tcp;
         // HTTP shares its routes by port.
@@ -122,6 +122,6 @@ pub(super) struct Wish {
     pub protocol: Protocol,
     /// What the listener speaks if it is the first.
     pub becomes: Protocol,
-    pub http_filter: Option<Encoded>,
+    pub http_filters: Vec<Encoded>,
     pub chains: Vec<Draft>,
 }

@@ -5,7 +5,6 @@ mod merge;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use hawser_model::endpoint::Address;
 use hawser_model::service::{Registry, Resolution};
@@ -16,8 +15,9 @@ use ipnet::IpNet;
 
 use self::chains::{Place, elsewhere};
 use self::merge::{Draft, DraftTo, Entry, Wish};
+use super::http;
 use super::spec::{
-    Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
+    Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec, Ports,
     Routes, tcp,
 };
 use crate::cluster::BLACK_HOLE;
@@ -124,8 +124,11 @@ impl Listeners {
                 } else {
                     port.protocol
                 },
-                http_filter: dynamic::reaches(service, port.protocol)
-                    .then(|| dynamic::http_filter(service, cx.view)),
+                http_filters: dynamic::reaches(service, port.protocol)
+                    .then(|| dynamic::http_filter(service, cx.view))
+                    .into_iter()
+                    .chain((port.protocol == Protocol::GrpcWeb).then(http::grpc_web))
+                    .collect(),
                 chains: vec![Draft::http(port.number.to_string().into(), !anywhere)],
             };
             self.put(binds, port.number, at.bound, wish);
@@ -236,7 +239,7 @@ impl Listeners {
         let wish = Wish {
             protocol: port.protocol,
             becomes: port.protocol,
-            http_filter: None,
+            http_filters: Vec::new(),
             chains,
         };
         self.put(binds, port.number, at.bound, wish);
@@ -293,10 +296,10 @@ fn listener(port: u16, entry: Entry, cx: &OutboundContext<'_>) -> ListenerSpec {
     let name = format!("{bind}_{port}");
     let mut filters = Vec::new();
     if entry.chains.iter().any(|d| d.reads_names) {
-        filters.push(ListenerFilter::TlsInspector(Vec::new()));
+        filters.push(ListenerFilter::TlsInspector(Ports::ALL));
     }
     if entry.chains.iter().any(|d| !d.matches.alpn.is_empty()) {
-        filters.push(ListenerFilter::HttpInspector(Vec::new()));
+        filters.push(ListenerFilter::HttpInspector(Ports::ALL));
     }
     let mut http = Vec::new();
     let mut chains = Vec::new();
@@ -357,9 +360,9 @@ fn listener(port: u16, entry: Entry, cx: &OutboundContext<'_>) -> ListenerSpec {
         filters,
         chains,
         default_chain,
-        detection_timeout: cx.mesh.protocol_detection_timeout,
+        detection_timeout: Some(cx.mesh.protocol_detection_timeout),
         logs: Shared::new(AccessLogs::default()),
-        one_at_a_time: false,
+        one_at_a_time: entry.bound,
     }
 }
 
@@ -394,7 +397,7 @@ pub(crate) fn capturing(cx: &OutboundContext<'_>, transparent: bool) -> Listener
             ),
         ],
         default_chain: None,
-        detection_timeout: Duration::ZERO,
+        detection_timeout: None,
         logs: cx.logs.clone(),
         one_at_a_time: true,
     }
