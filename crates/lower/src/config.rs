@@ -123,11 +123,13 @@ pub fn lower(
         note(Topic::Authz, found);
     }
     if stale(Topic::Telemetry) {
+        let mut found = Vec::new();
         let lowered = sorted(&objects.telemetries, world)
             .iter()
-            .map(|o| telemetry::telemetry(o))
+            .map(|o| telemetry::telemetry(o, cluster, mesh, &mut found))
             .collect();
         keep(&mut next.telemetry, lowered);
+        note(Topic::Telemetry, found);
     }
     if stale(Topic::Filters) {
         let mut found = Vec::new();

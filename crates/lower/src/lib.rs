@@ -26,6 +26,7 @@ mod mesh_services;
 mod names;
 mod networks;
 mod notes;
+mod providers;
 mod proxy_configs;
 mod references;
 mod security;

@@ -8,20 +8,18 @@ use hawser_api::networking as net;
 use hawser_model::authn::MtlsMode;
 use hawser_model::gateway::TlsVersion;
 use hawser_model::matching::Fraction;
-use hawser_model::mesh::{
-    ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, GrpcLogKind, LogDetails, Mesh, Network,
-    PathNormalization, Provider, TlsDefaults,
-};
+use hawser_model::mesh::{Mesh, Network, PathNormalization, TlsDefaults};
+use hawser_model::provider::{LogFormat, Provider};
 use hawser_model::sidecar::OutboundPolicy;
 use hawser_model::telemetry::TracingDefaults;
 use hawser_model::traffic::{H2Upgrade, LocalitySettings};
-use hawser_model::{ClusterId, Hostname, NetworkId, Problem, Str};
+use hawser_model::{ClusterId, NetworkId, Problem, Str};
 
 use crate::destination_rules::{locality, tcp_keepalive, zone_aware};
-use crate::names::{default_visibility, duration, port, strs};
+use crate::names::{default_visibility, port, strs};
 use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
 use crate::virtual_services::retries;
-use crate::{mesh_inert, telemetry};
+use crate::{mesh_inert, providers, telemetry};
 
 /// Lowers MeshConfig and MeshNetworks.
 pub fn mesh(
@@ -39,6 +37,17 @@ pub fn mesh(
     let mut notes = Notes::new(problems, cluster, Kind::ConfigMap, &object);
     mesh_inert::tell(config, networks, &mut notes);
     let default_providers = config.default_providers.clone().unwrap_or_default();
+    let providers = providers::providers(&config.extension_providers, &mut notes);
+    for name in &default_providers.metrics {
+        if !scrapes(&providers, name) {
+            notes.warn(
+                UNSUPPORTED,
+                "mesh.defaultProviders.metrics",
+                format!("{name} has no effect: metrics are those of stock Envoy"),
+                "scrape the proxies at /stats/prometheus of port 15090",
+            );
+        }
+    }
     Mesh {
         trust_domain: config.trust_domain().into(),
         trust_domain_aliases: strs(&config.trust_domain_aliases),
@@ -67,7 +76,7 @@ pub fn mesh(
         default_service_visibility: default_visibility(&config.default_service_export_to),
         default_route_visibility: default_visibility(&config.default_virtual_service_export_to),
         default_rule_visibility: default_visibility(&config.default_destination_rule_export_to),
-        providers: providers(&config.extension_providers, &mut notes),
+        providers,
         default_access_logging: strs(&default_providers.access_logging),
         default_tracing: strs(&default_providers.tracing),
         tracing: config
@@ -104,8 +113,7 @@ pub fn mesh(
             .as_ref()
             .map(retries),
         access_log_file: config.access_log_file.as_str().into(),
-        access_log_format: config.access_log_format.as_str().into(),
-        access_log_json: config.access_log_encoding == api::AccessLogEncoding::Json,
+        access_log_format: log_format(config, &mut notes),
         connect_timeout: config.connect_timeout().to_std(),
         protocol_detection_timeout: config.protocol_detection_timeout().to_std(),
         dns_refresh_rate: config.dns_refresh_rate().to_std(),
@@ -125,6 +133,36 @@ pub fn mesh(
         ingress_service: or(&config.ingress_service, "istio-ingressgateway"),
         default_mtls: MtlsMode::Permissive,
         networks: self::networks(networks, &mut notes),
+    }
+}
+
+/// True if a provider of metrics is Prometheus, which scrapes what proxies tell anyhow. Istio knows `prometheus` by itself.
+pub fn scrapes(providers: &BTreeMap<Str, Provider>, name: &str) -> bool {
+    match providers.get(name) {
+        None => name == "prometheus",
+        Some(provider) => *provider == Provider::Prometheus,
+    }
+}
+
+fn log_format(config: &api::MeshConfig, notes: &mut Notes<'_>) -> LogFormat {
+    let text = config.access_log_format.as_str();
+    if config.access_log_encoding != api::AccessLogEncoding::Json {
+        return LogFormat::Text(text.into());
+    }
+    if text.is_empty() {
+        return LogFormat::Json(BTreeMap::new());
+    }
+    match serde_json::from_str(text) {
+        Ok(fields) => LogFormat::Json(providers::log_fields(&fields)),
+        Err(error) => {
+            notes.error(
+                SCHEMA,
+                "mesh.accessLogFormat",
+                format!("is not a JSON object: {error}; the default fields are logged"),
+                "write an object, or set accessLogEncoding: TEXT",
+            );
+            LogFormat::Json(BTreeMap::new())
+        }
     }
 }
 
@@ -180,284 +218,4 @@ fn networks(networks: &api::MeshNetworks, notes: &mut Notes<'_>) -> BTreeMap<Net
         out.insert(NetworkId::new(id), lowered);
     }
     out
-}
-
-fn providers(
-    providers: &[api::ExtensionProvider],
-    notes: &mut Notes<'_>,
-) -> BTreeMap<Str, Provider> {
-    let mut out = BTreeMap::new();
-    for (i, provider) in providers.iter().enumerate() {
-        let field = format!("mesh.extensionProviders[{i}]");
-        if let Some(lowered) = self::provider(provider, &field, notes) {
-            out.insert(provider.name.as_str().into(), lowered);
-        }
-    }
-    out
-}
-
-/// Host (without the namespace that may stand before it) and port of a provider's service.
-fn service(
-    service: &str,
-    number: u32,
-    field: &str,
-    notes: &mut Notes<'_>,
-) -> Option<(Hostname, u16)> {
-    let text = service.rsplit('/').next().unwrap_or_default();
-    match (Hostname::parse(text), port(number)) {
-        (Ok(host), Some(port)) => Some((host, port)),
-        (Err(error), _) => {
-            notes.error(
-                SCHEMA,
-                format!("{field}.service"),
-                format!("{service:?} is not a host name: {error}"),
-                "name the service as name.namespace.svc.cluster.local",
-            );
-            None
-        }
-        (_, None) => {
-            notes.error(
-                SCHEMA,
-                format!("{field}.port"),
-                format!("{number} is not a port"),
-                "use a number from 1 to 65535",
-            );
-            None
-        }
-    }
-}
-
-/// Checks the status of an authorizer that does not answer: one of those that Envoy knows, or none.
-fn status(text: &str, field: &str, notes: &mut Notes<'_>) -> Option<()> {
-    const KNOWN: &[std::ops::RangeInclusive<u16>] = &[
-        100..=100,
-        200..=208,
-        226..=226,
-        300..=305,
-        307..=308,
-        400..=418,
-        421..=424,
-        426..=426,
-        428..=429,
-        431..=431,
-        500..=508,
-        510..=511,
-    ];
-    let known = |code: u16| KNOWN.iter().any(|range| range.contains(&code));
-    if text.is_empty() || text.parse().is_ok_and(known) {
-        return Some(());
-    }
-    notes.error(
-        SCHEMA,
-        format!("{field}.statusOnError"),
-        format!("{text:?} is not an HTTP status that Envoy knows"),
-        "requests that its policies concern are refused until it is one, such as \"503\"",
-    );
-    None
-}
-
-fn provider(
-    provider: &api::ExtensionProvider,
-    field: &str,
-    notes: &mut Notes<'_>,
-) -> Option<Provider> {
-    if let Some(http) = &provider.envoy_ext_authz_http {
-        let (service, port) = self::service(&http.service, http.port, field, notes)?;
-        status(&http.status_on_error, field, notes)?;
-        if !http.path_prefix.is_empty() && !http.path_prefix.starts_with('/') {
-            notes.error(
-                SCHEMA,
-                format!("{field}.pathPrefix"),
-                format!("{:?} does not begin with /", http.path_prefix),
-                "requests that its policies concern are refused until it does",
-            );
-            return None;
-        }
-        let mut include_headers = strs(&http.include_request_headers_in_check);
-        if include_headers.is_empty() {
-            include_headers = strs(&http.include_headers_in_check);
-        }
-        return Some(Provider::ExtAuthzHttp(ExtAuthzHttp {
-            service,
-            port,
-            timeout: duration(http.timeout),
-            path_prefix: http.path_prefix.as_str().into(),
-            fail_open: http.fail_open,
-            status_on_error: http.status_on_error.as_str().into(),
-            include_headers,
-            add_headers: http
-                .include_additional_headers_in_check
-                .iter()
-                .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
-                .collect(),
-            body: http.include_request_body_in_check.as_ref().map(body),
-            upstream_on_allow: strs(&http.headers_to_upstream_on_allow),
-            downstream_on_deny: strs(&http.headers_to_downstream_on_deny),
-            downstream_on_allow: strs(&http.headers_to_downstream_on_allow),
-            clear_route_cache: http.clear_route_cache,
-        }));
-    }
-    if let Some(grpc) = &provider.envoy_ext_authz_grpc {
-        let (service, port) = self::service(&grpc.service, grpc.port, field, notes)?;
-        status(&grpc.status_on_error, field, notes)?;
-        return Some(Provider::ExtAuthzGrpc(ExtAuthzGrpc {
-            service,
-            port,
-            timeout: duration(grpc.timeout),
-            fail_open: grpc.fail_open,
-            status_on_error: grpc.status_on_error.as_str().into(),
-            body: grpc.include_request_body_in_check.as_ref().map(body),
-            clear_route_cache: grpc.clear_route_cache,
-        }));
-    }
-    if let Some(file) = &provider.envoy_file_access_log {
-        let format = file.log_format.clone().unwrap_or_default();
-        return Some(Provider::FileLog {
-            path: or(&file.path, "/dev/stdout"),
-            text: format.text.unwrap_or_default().into(),
-            json: format
-                .labels
-                .unwrap_or_default()
-                .iter()
-                .map(|(k, v)| {
-                    let text = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-                    (k.as_str().into(), text.into())
-                })
-                .collect(),
-            omit_empty: file.omit_empty_values,
-        });
-    }
-    for (als, kind, default_name) in [
-        (
-            &provider.envoy_http_als,
-            GrpcLogKind::Http,
-            "http_envoy_accesslog",
-        ),
-        (
-            &provider.envoy_tcp_als,
-            GrpcLogKind::Tcp,
-            "tcp_envoy_accesslog",
-        ),
-    ] {
-        if let Some(als) = als {
-            let (service, port) = self::service(&als.service, als.port, field, notes)?;
-            return Some(Provider::GrpcLog {
-                kind,
-                service,
-                port,
-                log_name: or(&als.log_name, default_name),
-                more: LogDetails {
-                    filter_state: strs(&als.filter_state_objects_to_log),
-                    request_headers: strs(&als.additional_request_headers_to_log),
-                    response_headers: strs(&als.additional_response_headers_to_log),
-                    response_trailers: strs(&als.additional_response_trailers_to_log),
-                },
-            });
-        }
-    }
-    if let Some(otel) = &provider.envoy_otel_als {
-        let (service, port) = self::service(&otel.service, otel.port, field, notes)?;
-        return Some(Provider::GrpcLog {
-            kind: GrpcLogKind::OpenTelemetry,
-            service,
-            port,
-            log_name: or(&otel.log_name, "otel_envoy_accesslog"),
-            more: LogDetails::default(),
-        });
-    }
-    tracer(provider, field, notes)
-}
-
-fn tracer(
-    provider: &api::ExtensionProvider,
-    field: &str,
-    notes: &mut Notes<'_>,
-) -> Option<Provider> {
-    if let Some(zipkin) = &provider.zipkin {
-        let (service, port) = self::service(&zipkin.service, zipkin.port, field, notes)?;
-        return Some(Provider::Zipkin {
-            service,
-            port,
-            path: zipkin.path.as_str().into(),
-            trace_id_64bit: zipkin.enable_64bit_trace_id,
-            w3c: zipkin.trace_context_option == api::TraceContextOption::UseB3WithW3cPropagation,
-            max_tag_length: zipkin.max_tag_length,
-        });
-    }
-    if let Some(otel) = &provider.opentelemetry {
-        let (service, port) = self::service(&otel.service, otel.port, field, notes)?;
-        let http = otel.http.as_ref();
-        let grpc = otel.grpc.as_ref().filter(|_| http.is_none());
-        let headers = http
-            .map(|h| &h.headers)
-            .or(grpc.map(|g| &g.initial_metadata));
-        return Some(Provider::OpenTelemetry {
-            service,
-            port,
-            http_path: http.map(|h| h.path.as_str().into()),
-            timeout: duration(
-                http.and_then(|h| h.timeout)
-                    .or(grpc.and_then(|g| g.timeout)),
-            ),
-            headers: headers
-                .into_iter()
-                .flatten()
-                .filter_map(|h| Some((h.name.as_str().into(), h.value.as_deref()?.into())))
-                .collect(),
-            max_tag_length: otel.max_tag_length,
-        });
-    }
-    if let Some(datadog) = &provider.datadog {
-        let (service, port) = self::service(&datadog.service, datadog.port, field, notes)?;
-        return Some(Provider::Datadog {
-            service,
-            port,
-            max_tag_length: datadog.max_tag_length,
-        });
-    }
-    if let Some(skywalking) = &provider.skywalking {
-        let (service, port) = self::service(&skywalking.service, skywalking.port, field, notes)?;
-        return Some(Provider::SkyWalking {
-            service,
-            port,
-            token: skywalking.access_token.as_str().into(),
-        });
-    }
-    if provider.prometheus.is_some() {
-        return Some(Provider::Prometheus);
-    }
-    let inert = [
-        ("lightstep", provider.lightstep.is_some()),
-        ("stackdriver", provider.stackdriver.is_some()),
-        ("opencensus", provider.opencensus.is_some()),
-        ("sds", provider.sds.is_some()),
-    ];
-    match inert.iter().find(|(_, set)| *set) {
-        Some((name, _)) => {
-            notes.warn(
-                UNSUPPORTED,
-                field,
-                format!("a provider of kind {name} has no effect on stock Envoy"),
-                "use opentelemetry or zipkin for traces, envoyFileAccessLog or envoyOtelAls for logs",
-            );
-            Some(Provider::Inert((*name).into()))
-        }
-        None => {
-            notes.error(
-                SCHEMA,
-                field,
-                "the provider says only its name",
-                "say what it is, such as envoyExtAuthzGrpc or zipkin",
-            );
-            None
-        }
-    }
-}
-
-fn body(body: &api::ExtAuthzRequestBody) -> ExtAuthzBody {
-    ExtAuthzBody {
-        max_bytes: body.max_request_bytes,
-        allow_partial: body.allow_partial_message,
-        raw: body.pack_as_bytes,
-    }
 }

@@ -51,10 +51,6 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "exportTo of a ServiceEntry says who sees it",
     ),
     (
-        "mesh.defaultProviders.metrics",
-        "metrics are those of stock Envoy",
-    ),
-    (
         "mesh.defaultTrafficPolicy",
         "write a DestinationRule in the root namespace",
     ),
@@ -83,28 +79,16 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "gateways' certificates come from Secrets",
     ),
     (
-        "mesh.extensionProviders[].prometheus",
-        "metrics are those of stock Envoy",
-    ),
-    (
-        "mesh.extensionProviders[].zipkin.timeout",
-        "Envoy's own timeout holds",
-    ),
-    (
-        "mesh.extensionProviders[].zipkin.headers",
-        "spans are sent without further headers",
-    ),
-    (
-        "mesh.extensionProviders[].opentelemetry.resourceDetectors",
-        "spans carry the attributes of Envoy alone",
-    ),
-    (
-        "mesh.extensionProviders[].opentelemetry.dynatraceSampler",
-        "sampling is that of the Telemetry",
-    ),
-    (
         "mesh.extensionProviders[].opentelemetry.serviceAttributeEnrichment",
         "spans carry the attributes of Envoy alone",
+    ),
+    (
+        "mesh.extensionProviders[].zipkin.headers[].envName",
+        "write the header's value",
+    ),
+    (
+        "mesh.extensionProviders[].opentelemetry.dynatraceSampler.httpService.http.headers[].envName",
+        "write the header's value",
     ),
     (
         "mesh.extensionProviders[].opentelemetry.http.headers[].envName",
@@ -113,10 +97,6 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
     (
         "mesh.extensionProviders[].opentelemetry.grpc.initialMetadata[].envName",
         "write the header's value",
-    ),
-    (
-        "mesh.extensionProviders[].envoyOtelAls.logFormat",
-        "records have Envoy's own fields",
     ),
     (
         "mesh.defaultConfig.configPath",

@@ -9,7 +9,8 @@ use hawser_model::authn::{JwtKeys, JwtRule, MtlsMode, PeerAuthentication, Reques
 use hawser_model::authz::{
     Action, AuthorizationPolicy, Condition, Operation, Rule, Source, Values,
 };
-use hawser_model::mesh::{Mesh, Provider};
+use hawser_model::mesh::Mesh;
+use hawser_model::provider::Provider;
 use hawser_model::{ClusterId, Problem, Selector, Str, TargetRef};
 
 use crate::names::{self, duration, labels, port, strs};

@@ -3,17 +3,30 @@
 use std::collections::BTreeMap;
 
 use hawser_api::telemetry as api;
-use hawser_api::{Object, status::IstioStatus};
-use hawser_model::Str;
+use hawser_api::{Kind, Object, status::IstioStatus};
 use hawser_model::matching::Fraction;
-use hawser_model::telemetry::{AccessLogging, Metrics, Mode, Tag, Telemetry, Tracing};
+use hawser_model::mesh::Mesh;
+use hawser_model::telemetry::{AccessLogging, Mode, Tag, Telemetry, Tracing};
+use hawser_model::{ClusterId, Problem, Str};
 
+use crate::mesh_config::scrapes;
 use crate::names;
-use crate::security::selector;
+use crate::notes::{Notes, UNSUPPORTED};
+use crate::security::{check_targets, selector};
 
 /// Lowers one Telemetry.
-pub fn telemetry(object: &Object<api::Telemetry, IstioStatus>) -> Telemetry {
+pub fn telemetry(
+    object: &Object<api::Telemetry, IstioStatus>,
+    cluster: &ClusterId,
+    mesh: &Mesh,
+    problems: &mut Vec<Problem>,
+) -> Telemetry {
+    let mut notes = Notes::new(problems, cluster, Kind::Telemetry, &object.meta);
     let spec = &object.spec;
+    check_targets(spec.target_ref.as_ref(), &spec.target_refs, &mut notes);
+    for (i, metrics) in spec.metrics.iter().enumerate() {
+        tell(metrics, &format!("spec.metrics[{i}]"), mesh, &mut notes);
+    }
     Telemetry {
         meta: names::meta(&object.meta),
         selector: selector(
@@ -34,14 +47,6 @@ pub fn telemetry(object: &Object<api::Telemetry, IstioStatus>) -> Telemetry {
                     .as_ref()
                     .map(|f| f.expression.as_str().into())
                     .unwrap_or_default(),
-            })
-            .collect(),
-        metrics: spec
-            .metrics
-            .iter()
-            .map(|m| Metrics {
-                providers: providers(&m.providers),
-                disabled_all: m.overrides.iter().any(all_disabled),
             })
             .collect(),
     }
@@ -95,12 +100,25 @@ fn tag(tag: &api::CustomTag) -> Option<Tag> {
     })
 }
 
-/// Whether an override turns all metrics off, for clients and servers.
-fn all_disabled(o: &api::MetricsOverrides) -> bool {
-    let all = o.match_.as_ref().is_none_or(|m| {
-        m.custom_metric.is_none()
-            && m.metric.is_none_or(|m| m == api::IstioMetric::All)
-            && m.mode == api::WorkloadMode::ClientAndServer
-    });
-    all && o.disabled == Some(true)
+/// Tells of what is said of metrics, which are those of stock Envoy. That Prometheus collects them needs no saying.
+fn tell(metrics: &api::Metrics, field: &str, mesh: &Mesh, notes: &mut Notes<'_>) {
+    let mut warn = |field: String| {
+        notes.warn(
+            UNSUPPORTED,
+            field,
+            "has no effect: metrics are those of stock Envoy",
+            "choose Envoy's own by the annotations sidecar.istio.io/statsInclusion…",
+        );
+    };
+    for (i, provider) in metrics.providers.iter().enumerate() {
+        if !scrapes(&mesh.providers, &provider.name) {
+            warn(format!("{field}.providers[{i}]"));
+        }
+    }
+    if !metrics.overrides.is_empty() {
+        warn(format!("{field}.overrides"));
+    }
+    if metrics.reporting_interval.is_some() {
+        warn(format!("{field}.reportingInterval"));
+    }
 }

@@ -341,7 +341,7 @@ fn policies() {
 #[test]
 fn mesh_settings() {
     let settings = settings(
-        "{trustDomain: td, enableTracing: true, defaultConfig: {proxyHeaders: {server: {value: x}}, tracing: {sampling: 5, zipkin: {address: z}}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, defaultVirtualServiceExportTo: ['.'], serviceSettings: [{settings: {clusterLocal: true}, hosts: ['*.a.svc.cluster.local']}], extensionProviders: [{name: z, zipkin: {service: ns/zipkin.o.svc.cluster.local, port: 9411}}, {name: l, lightstep: {}}, {name: e}]}",
+        "{trustDomain: td, enableTracing: true, defaultConfig: {proxyHeaders: {server: {value: x}}, tracing: {sampling: 5, zipkin: {address: z}}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, defaultVirtualServiceExportTo: ['.'], serviceSettings: [{settings: {clusterLocal: true}, hosts: ['*.a.svc.cluster.local']}], extensionProviders: [{name: z, zipkin: {service: ns/zipkin.o.svc.cluster.local, port: 9411}}, {name: l, lightstep: {}}, {name: e}, {name: p, prometheus: {}}, {name: d, opentelemetry: {service: o.o, port: 4317, dynatraceSampler: {tenant: t}}}], defaultProviders: {metrics: [prometheus, p, l]}, accessLogEncoding: JSON, accessLogFormat: x}",
         "{networks: {nw: {endpoints: [{fromCidr: x}, {fromRegistry: c9}], gateways: [{address: 192.0.2.1, port: 15443, locality: r}]}}}",
     );
     let yaml = object(
@@ -355,7 +355,7 @@ fn mesh_settings() {
     assert_eq!(got.mesh.connect_timeout.as_secs(), 10);
     assert_eq!(
         format!("{:?}", got.mesh.providers),
-        r#"{"l": Inert("lightstep"), "z": Zipkin { service: "zipkin.o.svc.cluster.local", port: 9411, path: "", trace_id_64bit: false, w3c: false, max_tag_length: 0 }}"#
+        r#"{"l": Inert("lightstep"), "p": Prometheus, "z": Zipkin { service: "zipkin.o.svc.cluster.local", port: 9411, export: HttpExport { path: "", timeout: None, headers: [] }, trace_id_64bit: false, w3c: false, max_tag_length: 0 }}"#
     );
     check(
         "problems",
@@ -363,10 +363,13 @@ fn mesh_settings() {
         r#"
         HWS0101 ConfigMap istio.istio-system mesh.defaultConfig.proxyHeaders: has no effect (an EnvoyFilter can change the headers that proxies add)
         HWS0101 ConfigMap istio.istio-system mesh.defaultConfig.tracing.zipkin: has no effect (traces need a provider in extensionProviders)
+        HWS0101 ConfigMap istio.istio-system mesh.defaultProviders.metrics: l has no effect: metrics are those of stock Envoy (scrape the proxies at /stats/prometheus of port 15090)
         HWS0101 ConfigMap istio.istio-system mesh.enableTracing: has no effect (traces need a provider: name one of extensionProviders in defaultProviders.tracing or a Telemetry)
         HWS0101 ConfigMap istio.istio-system mesh.extensionProviders[1]: a provider of kind lightstep has no effect on stock Envoy (use opentelemetry or zipkin for traces, envoyFileAccessLog or envoyOtelAls for logs)
         HWS0101 ConfigMap istio.istio-system meshNetworks.networks{}.gateways[].locality: has no effect (not used by Istio either)
+        IST0106 ConfigMap istio.istio-system mesh.accessLogFormat: is not a JSON object: expected value at line 1 column 1; the default fields are logged (write an object, or set accessLogEncoding: TEXT)
         IST0106 ConfigMap istio.istio-system mesh.extensionProviders[2]: the provider says only its name (say what it is, such as envoyExtAuthzGrpc or zipkin)
+        IST0106 ConfigMap istio.istio-system mesh.extensionProviders[4].opentelemetry.dynatraceSampler: says neither whom to ask, nor do spans go there by HTTP; nothing is traced by this provider (set dynatraceSampler.httpService, or opentelemetry.http)
         IST0106 ConfigMap istio.istio-system meshNetworks.networks.nw.endpoints[0].fromCidr: "x" is not an address range (write it as 10.1.0.0/16)
         "#,
     );
@@ -397,7 +400,7 @@ spec: {priority: -1}
 apiVersion: telemetry.istio.io/v1
 kind: Telemetry
 metadata: {name: t, namespace: a}
-spec: {tracing: [{randomSamplingPercentage: 1.5, customTags: {k: {literal: {value: v}}}}], accessLogging: [{disabled: true}], metrics: [{overrides: [{disabled: true}]}]}
+spec: {tracing: [{randomSamplingPercentage: 1.5, customTags: {k: {literal: {value: v}}}}], accessLogging: [{disabled: true}], metrics: [{providers: [{name: prometheus}]}, {providers: [{name: other}], overrides: [{disabled: true}], reportingInterval: 5s}]}
 ";
 
 #[test]
@@ -417,11 +420,13 @@ fn filters_and_telemetry() {
     let telemetry = &got.telemetry[0];
     assert_eq!(telemetry.tracing[0].sampling.unwrap().0, 15_000);
     assert_eq!(telemetry.access_logging[0].disabled, Some(true));
-    assert!(telemetry.metrics[0].disabled_all);
     check(
         "problems",
         &problems(&got),
         r#"
+        HWS0101 Telemetry t.a spec.metrics[1].overrides: has no effect: metrics are those of stock Envoy (choose Envoy's own by the annotations sidecar.istio.io/statsInclusion…)
+        HWS0101 Telemetry t.a spec.metrics[1].providers[0]: has no effect: metrics are those of stock Envoy (choose Envoy's own by the annotations sidecar.istio.io/statsInclusion…)
+        HWS0101 Telemetry t.a spec.metrics[1].reportingInterval: has no effect: metrics are those of stock Envoy (choose Envoy's own by the annotations sidecar.istio.io/statsInclusion…)
         HWS0101 EnvoyFilter late.a spec.configPatches[2].patch.operation: REPLACE has no effect with applyTo: HTTP_ROUTE (see the operations that EnvoyFilter documents for it)
         IST0106 EnvoyFilter late.a spec.configPatches[1]: the patch does not say to what it applies, or what it does (set applyTo and patch.operation)
         "#,

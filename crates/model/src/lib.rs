@@ -20,6 +20,7 @@ pub mod meta;
 pub mod name;
 pub mod network;
 pub mod problem;
+pub mod provider;
 pub mod proxy;
 pub mod proxy_config;
 pub mod route;

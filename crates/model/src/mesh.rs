@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use crate::authn::MtlsMode;
 use crate::gateway::{ServerTls, ServerTlsMode, TlsVersion};
 use crate::meta::Visibility;
-use crate::name::{ClusterId, Hostname, NetworkId, Str};
+use crate::name::{ClusterId, NetworkId, Str};
+use crate::provider::{LogFormat, Provider};
 use crate::route::Retries;
 use crate::sidecar::OutboundPolicy;
 use crate::telemetry::TracingDefaults;
@@ -97,10 +98,8 @@ pub struct Mesh {
     pub default_inbound_retries: Option<Retries>,
     /// `accessLogFile`; empty is off.
     pub access_log_file: Str,
-    /// `accessLogFormat`; empty is the default.
-    pub access_log_format: Str,
-    /// `accessLogEncoding: JSON`.
-    pub access_log_json: bool,
+    /// `accessLogFormat`, of the kind that `accessLogEncoding` says.
+    pub access_log_format: LogFormat,
     /// `connectTimeout`.
     pub connect_timeout: Duration,
     /// `protocolDetectionTimeout`; zero is none.
@@ -161,176 +160,6 @@ pub enum PathNormalization {
     MergeSlashes,
     /// And escaped slashes decoded.
     DecodeAndMergeSlashes,
-}
-
-/// An extension provider.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Provider {
-    /// External authorization over HTTP.
-    ExtAuthzHttp(ExtAuthzHttp),
-    /// External authorization over gRPC.
-    ExtAuthzGrpc(ExtAuthzGrpc),
-    /// Access log to a file.
-    FileLog {
-        /// Path.
-        path: Str,
-        /// Text format; empty is the default.
-        text: Str,
-        /// JSON labels; empty is text.
-        json: BTreeMap<Str, Str>,
-        /// What is empty is left out.
-        omit_empty: bool,
-    },
-    /// Access log over gRPC (`envoyHttpAls`, `envoyTcpAls`, `envoyOtelAls`).
-    GrpcLog {
-        /// Which of them.
-        kind: GrpcLogKind,
-        /// Host of the service.
-        service: Hostname,
-        /// Its port.
-        port: u16,
-        /// Name of the log.
-        log_name: Str,
-        /// What is logged besides.
-        more: LogDetails,
-    },
-    /// Zipkin.
-    Zipkin {
-        /// Host of the service.
-        service: Hostname,
-        /// Its port.
-        port: u16,
-        /// Path; empty is `/api/v2/spans`.
-        path: Str,
-        /// Trace ids of 64 bits instead of 128.
-        trace_id_64bit: bool,
-        /// W3C's headers beside those of B3.
-        w3c: bool,
-        /// Longest path that is a tag; 0 is Envoy's.
-        max_tag_length: u32,
-    },
-    /// OpenTelemetry.
-    OpenTelemetry {
-        /// Host of the service.
-        service: Hostname,
-        /// Its port.
-        port: u16,
-        /// HTTP path; `None` is gRPC.
-        http_path: Option<Str>,
-        /// How long an export may take; `None` is Envoy's.
-        timeout: Option<Duration>,
-        /// Headers of an export.
-        headers: Vec<(Str, Str)>,
-        /// Longest path that is a tag; 0 is Envoy's.
-        max_tag_length: u32,
-    },
-    /// Datadog.
-    Datadog {
-        /// Host of the service.
-        service: Hostname,
-        /// Its port.
-        port: u16,
-        /// Longest path that is a tag; 0 is Envoy's.
-        max_tag_length: u32,
-    },
-    /// SkyWalking.
-    SkyWalking {
-        /// Host of the service.
-        service: Hostname,
-        /// Its port.
-        port: u16,
-        /// Access token.
-        token: Str,
-    },
-    /// Prometheus: no part of the proxies' configuration.
-    Prometheus,
-    /// Known, without effect on stock Envoy.
-    Inert(Str),
-}
-
-/// What an access log over gRPC tells besides.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct LogDetails {
-    /// Filter state.
-    pub filter_state: Vec<Str>,
-    /// Headers of requests.
-    pub request_headers: Vec<Str>,
-    /// Headers of responses.
-    pub response_headers: Vec<Str>,
-    /// Trailers of responses.
-    pub response_trailers: Vec<Str>,
-}
-
-/// Kinds of access logs over gRPC.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum GrpcLogKind {
-    /// HTTP.
-    Http,
-    /// TCP.
-    Tcp,
-    /// OpenTelemetry.
-    OpenTelemetry,
-}
-
-/// External authorization over HTTP.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct ExtAuthzHttp {
-    /// Host of the service.
-    pub service: Hostname,
-    /// Its port.
-    pub port: u16,
-    /// Time it may take; `None` is 600 s.
-    pub timeout: Option<Duration>,
-    /// Prefix of the path.
-    pub path_prefix: Str,
-    /// Let requests through where it fails.
-    pub fail_open: bool,
-    /// Status where it fails; empty is 403.
-    pub status_on_error: Str,
-    /// Request headers sent along.
-    pub include_headers: Vec<Str>,
-    /// Headers added to the check.
-    pub add_headers: BTreeMap<Str, Str>,
-    /// Body sent along.
-    pub body: Option<ExtAuthzBody>,
-    /// Headers of its answer that go upstream if allowed.
-    pub upstream_on_allow: Vec<Str>,
-    /// Headers of its answer that go downstream if refused.
-    pub downstream_on_deny: Vec<Str>,
-    /// Headers of its answer that go downstream if allowed.
-    pub downstream_on_allow: Vec<Str>,
-    /// Decide the route anew if allowed.
-    pub clear_route_cache: bool,
-}
-
-/// External authorization over gRPC.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct ExtAuthzGrpc {
-    /// Host of the service.
-    pub service: Hostname,
-    /// Its port.
-    pub port: u16,
-    /// Time it may take; `None` is 600 s.
-    pub timeout: Option<Duration>,
-    /// Let requests through where it fails.
-    pub fail_open: bool,
-    /// Status where it fails; empty is 403.
-    pub status_on_error: Str,
-    /// Body sent along.
-    pub body: Option<ExtAuthzBody>,
-    /// Decide the route anew if allowed.
-    pub clear_route_cache: bool,
-}
-
-/// A body sent to an external authorizer.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct ExtAuthzBody {
-    /// At most so many bytes.
-    pub max_bytes: u32,
-    /// Send what was read where there is more.
-    pub allow_partial: bool,
-    /// As bytes rather than text.
-    pub raw: bool,
 }
 
 impl Mesh {

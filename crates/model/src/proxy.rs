@@ -58,6 +58,8 @@ pub struct Proxy {
     pub identity: Option<Identity>,
     /// Name of its workload.
     pub workload: Str,
+    /// Name under which its spans appear: the `cluster` of its node.
+    pub service_name: Str,
     /// The node it runs on.
     pub node: Str,
     /// Texts of its node's metadata, which EnvoyFilters may ask for.

@@ -17,8 +17,6 @@ pub struct Telemetry {
     pub tracing: Vec<Tracing>,
     /// Access logs.
     pub access_logging: Vec<AccessLogging>,
-    /// Metrics.
-    pub metrics: Vec<Metrics>,
 }
 
 /// Of which traffic a setting holds.
@@ -89,13 +87,4 @@ pub struct AccessLogging {
     pub disabled: Option<bool>,
     /// A CEL expression; empty is all.
     pub filter: Str,
-}
-
-/// Settings of metrics.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Metrics {
-    /// Names of extension providers.
-    pub providers: Vec<Str>,
-    /// All metrics off, client and server.
-    pub disabled_all: bool,
 }

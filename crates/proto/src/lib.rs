@@ -12,7 +12,7 @@ pub mod merge;
 pub mod type_url;
 pub mod wire;
 
-pub use envoy_types::pb::{envoy, google, xds};
+pub use envoy_types::pb::{envoy, google, opentelemetry, xds};
 pub use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use prost::{Message, Name};

@@ -42,6 +42,7 @@ pub(crate) fn client(proxy: &Proxy, scope: &Scope) -> Proxy {
         name: "".into(),
         identity: None,
         workload: "".into(),
+        service_name: "".into(),
         metadata: BTreeMap::new(),
         version: "".into(),
         ..proxy.clone()

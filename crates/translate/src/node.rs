@@ -100,6 +100,7 @@ pub fn proxy(node: &Node) -> Result<Proxy, NodeError> {
         namespace,
         labels,
         workload: text("WORKLOAD_NAME"),
+        service_name: node.cluster.as_str().into(),
         node: text("NODE_NAME"),
         metadata: meta.texts(),
         version: text("ISTIO_VERSION"),

@@ -7,6 +7,7 @@ mod gateways;
 mod hardening;
 mod inbound;
 mod outbound;
+mod telemetry;
 mod tokens;
 
 use crate::world::Side;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Case> {
         gateway_api::CASES,
         hardening::CASES,
         envoy_filters::CASES,
+        telemetry::CASES,
     ];
     let all: Vec<Case> = parts.into_iter().flatten().map(|c| Case { ..*c }).collect();
     assert!(all.len() >= 40, "{} cases", all.len());

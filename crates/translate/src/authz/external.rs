@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hawser_model::authz::{Action, AuthorizationPolicy};
-use hawser_model::mesh::{ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, Provider};
+use hawser_model::provider::{ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, Provider};
 use hawser_model::{Hostname, Shared, Snapshot, Str};
 use hawser_proto::envoy::config::core::v3 as core;
 use hawser_proto::envoy::config::rbac::v3 as rbac;

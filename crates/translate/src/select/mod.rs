@@ -70,6 +70,7 @@ impl Translator {
             snapshot: &self.snapshot,
             proxy: session.proxy,
             labels: &session.labels,
+            services: &session.scope.services,
             inbound,
         }
     }

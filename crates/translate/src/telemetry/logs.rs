@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hawser_model::mesh::{GrpcLogKind, LogDetails, Mesh, Provider};
-use hawser_model::{Shared, Str};
+use hawser_model::mesh::Mesh;
+use hawser_model::provider::{GrpcLogKind, LogDetails, LogFormat, Provider};
+use hawser_model::{Hostname, Shared, Str};
 use hawser_proto::envoy::config::accesslog::v3 as accesslog;
 use hawser_proto::envoy::config::core::v3 as core;
 use hawser_proto::envoy::extensions::access_loggers::{
@@ -11,49 +12,9 @@ use hawser_proto::envoy::extensions::access_loggers::{
 };
 use hawser_proto::google::protobuf::Any;
 
-use super::Subject;
+use super::{Subject, log_format};
 use crate::cluster::{outbound_name, sni_name};
 use crate::wire;
-
-/// Istio's default format of a line.
-const FORMAT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% \"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n";
-
-/// The same as fields of a JSON object.
-const FIELDS: &[(&str, &str)] = &[
-    ("start_time", "%START_TIME%"),
-    ("route_name", "%ROUTE_NAME%"),
-    ("method", "%REQ(:METHOD)%"),
-    ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
-    ("protocol", "%PROTOCOL%"),
-    ("response_code", "%RESPONSE_CODE%"),
-    ("response_flags", "%RESPONSE_FLAGS%"),
-    ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
-    (
-        "connection_termination_details",
-        "%CONNECTION_TERMINATION_DETAILS%",
-    ),
-    ("bytes_received", "%BYTES_RECEIVED%"),
-    ("bytes_sent", "%BYTES_SENT%"),
-    ("duration", "%DURATION%"),
-    (
-        "upstream_service_time",
-        "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
-    ),
-    ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
-    ("user_agent", "%REQ(USER-AGENT)%"),
-    ("request_id", "%REQ(X-REQUEST-ID)%"),
-    ("authority", "%REQ(:AUTHORITY)%"),
-    ("upstream_host", "%UPSTREAM_HOST%"),
-    ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
-    ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
-    ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
-    ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
-    ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
-    (
-        "upstream_transport_failure_reason",
-        "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-    ),
-];
 
 /// Where accesses are logged to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -74,18 +35,25 @@ enum To {
     /// A file, in lines of text or of JSON.
     File {
         path: Str,
-        /// Empty is Istio's default.
-        text: Str,
-        json: Option<BTreeMap<Str, Str>>,
+        format: LogFormat,
         omit_empty: bool,
     },
     /// A service.
     Grpc {
         kind: GrpcLogKind,
-        host: Str,
+        host: Hostname,
         port: u16,
         name: Str,
         more: LogDetails,
+    },
+    /// OpenTelemetry.
+    Otel {
+        host: Hostname,
+        port: u16,
+        name: Str,
+        /// Empty is Istio's line.
+        text: Str,
+        attributes: BTreeMap<Str, Str>,
     },
 }
 
@@ -136,7 +104,7 @@ pub(crate) fn plan(subject: &Subject<'_>) -> Shared<AccessLogs> {
             if all_off || off.get(name).copied().unwrap_or(false) {
                 continue;
             }
-            if let Some(to) = provider(mesh, name) {
+            if let Some(to) = provider(subject, name) {
                 let filter = filters.get(name).unwrap_or(&filter_all).clone();
                 let log = Log { to, filter };
                 if !logs.contains(&log) {
@@ -151,42 +119,29 @@ pub(crate) fn plan(subject: &Subject<'_>) -> Shared<AccessLogs> {
 fn mesh_file(mesh: &Mesh, path: Str) -> To {
     To::File {
         path,
-        text: mesh.access_log_format.clone(),
-        json: mesh.access_log_json.then(|| {
-            let own = own_fields(&mesh.access_log_format);
-            own.unwrap_or_else(|| {
-                FIELDS
-                    .iter()
-                    .map(|(k, v)| (Str::from(*k), Str::from(*v)))
-                    .collect()
-            })
-        }),
+        format: mesh.access_log_format.clone(),
         omit_empty: false,
     }
 }
 
-/// The fields of `accessLogFormat`, which is a JSON object where the encoding is JSON.
-fn own_fields(format: &str) -> Option<BTreeMap<Str, Str>> {
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(format).ok()?;
-    let text = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => Str::from(text.as_str()),
-        other => other.to_string().into(),
-    };
-    let fields = fields.iter().map(|(k, v)| (Str::from(k.as_str()), text(v)));
-    Some(fields.collect())
-}
-
-fn provider(mesh: &Mesh, name: &Str) -> Option<To> {
+/// `None` where there is nobody to log to.
+fn provider(subject: &Subject<'_>, name: &Str) -> Option<To> {
+    let mesh = &subject.snapshot.mesh;
     match mesh.providers.get(name) {
+        // Istio knows this one without being told, in the form that the mesh has.
+        None if &**name == "envoy" => Some(mesh_file(mesh, "/dev/stdout".into())),
         Some(Provider::FileLog {
             path,
-            text,
-            json,
+            format,
+            omit_empty: false,
+        }) if &**name == "envoy" && format.is_default() => Some(mesh_file(mesh, path.clone())),
+        Some(Provider::FileLog {
+            path,
+            format,
             omit_empty,
         }) => Some(To::File {
             path: path.clone(),
-            text: text.clone(),
-            json: (!json.is_empty()).then(|| json.clone()),
+            format: format.clone(),
             omit_empty: *omit_empty,
         }),
         Some(Provider::GrpcLog {
@@ -195,15 +150,26 @@ fn provider(mesh: &Mesh, name: &Str) -> Option<To> {
             port,
             log_name,
             more,
-        }) => Some(To::Grpc {
+        }) => subject.reaches(service, *port).then(|| To::Grpc {
             more: more.clone(),
             kind: *kind,
-            host: service.as_str().into(),
+            host: service.clone(),
             port: *port,
             name: log_name.clone(),
         }),
-        // Istio knows this one without being told.
-        None if &**name == "envoy" => Some(mesh_file(mesh, "/dev/stdout".into())),
+        Some(Provider::OtelLog {
+            service,
+            port,
+            log_name,
+            text,
+            attributes,
+        }) => subject.reaches(service, *port).then(|| To::Otel {
+            host: service.clone(),
+            port: *port,
+            name: log_name.clone(),
+            text: text.clone(),
+            attributes: attributes.clone(),
+        }),
         _ => None,
     }
 }
@@ -216,12 +182,11 @@ pub(crate) fn logs(plan: &AccessLogs, http: bool) -> Vec<accesslog::AccessLog> {
             let (name, config) = match &log.to {
                 To::File {
                     path,
-                    text,
-                    json,
+                    format,
                     omit_empty,
                 } => (
                     "envoy.access_loggers.file",
-                    to_file(path, text, json.as_ref(), *omit_empty),
+                    to_file(path, format, *omit_empty),
                 ),
                 To::Grpc {
                     kind,
@@ -229,7 +194,22 @@ pub(crate) fn logs(plan: &AccessLogs, http: bool) -> Vec<accesslog::AccessLog> {
                     port,
                     name,
                     more,
-                } => to_service(*kind, host, *port, (name, more), http)?,
+                } => to_service(*kind, host.as_str(), *port, (name, more), http)?,
+                To::Otel {
+                    host,
+                    port,
+                    name,
+                    text,
+                    attributes,
+                } => (
+                    "envoy.access_loggers.open_telemetry",
+                    wire::any(&otel::OpenTelemetryAccessLogConfig {
+                        grpc_service: Some(service(host.as_str(), *port)),
+                        log_name: name.to_string(),
+                        disable_builtin_labels: true,
+                        ..log_format::record(text, attributes)
+                    }),
+                ),
             };
             let filter = (!log.filter.is_empty()).then(|| expression(&log.filter));
             Some(accesslog::AccessLog {
@@ -274,35 +254,13 @@ fn expression(text: &str) -> accesslog::AccessLogFilter {
     }
 }
 
-fn to_file(
-    path: &str,
-    text: &str,
-    json: Option<&BTreeMap<Str, Str>>,
-    omit_empty_values: bool,
-) -> Any {
-    use core::substitution_format_string::Format;
-    let format = match json {
-        Some(fields) => Format::JsonFormat(wire::structure(
-            fields.iter().map(|(k, v)| (&**k, wire::text_value(v))),
-        )),
-        None => {
-            let mut line = if text.is_empty() { FORMAT } else { text }.to_owned();
-            if !line.ends_with('\n') {
-                line.push('\n');
-            }
-            Format::TextFormatSource(core::DataSource {
-                specifier: Some(core::data_source::Specifier::InlineString(line)),
-                ..Default::default()
-            })
-        }
-    };
+fn to_file(path: &str, format: &LogFormat, omit_empty_values: bool) -> Any {
     wire::any(&file::FileAccessLog {
         path: path.to_owned(),
         access_log_format: Some(file::file_access_log::AccessLogFormat::LogFormat(
             core::SubstitutionFormatString {
-                format: Some(format),
                 omit_empty_values,
-                ..Default::default()
+                ..log_format::file(format)
             },
         )),
     })
@@ -339,15 +297,6 @@ fn to_service(
             "envoy.access_loggers.tcp_grpc",
             wire::any(&grpc::TcpGrpcAccessLogConfig {
                 common_config: Some(common("tcp_envoy_accesslog")),
-            }),
-        )),
-        GrpcLogKind::OpenTelemetry => Some((
-            "envoy.access_loggers.open_telemetry",
-            wire::any(&otel::OpenTelemetryAccessLogConfig {
-                grpc_service: Some(service(host, port)),
-                log_name: named("otel_envoy_accesslog"),
-                disable_builtin_labels: true,
-                ..Default::default()
             }),
         )),
     }

@@ -1,10 +1,14 @@
 //! Access logs and traces: what Telemetry objects and MeshConfig ask for.
 
+mod log_format;
 mod logs;
+mod tracer;
 mod tracing;
 
+use std::collections::BTreeMap;
+
 use hawser_model::telemetry::{Mode, Telemetry};
-use hawser_model::{Labels, Proxy, Shared, Snapshot};
+use hawser_model::{Hostname, Labels, Proxy, Service, Shared, Snapshot};
 
 pub(crate) use logs::{AccessLogs, listener_logs, logs, plan as logs_plan};
 pub(crate) use tracing::{Tracing, plan as tracing_plan, tracing};
@@ -14,11 +18,21 @@ pub(crate) struct Subject<'a> {
     pub snapshot: &'a Snapshot,
     pub proxy: &'a Proxy,
     pub labels: &'a Labels,
+    /// The services it has clusters of.
+    pub services: &'a BTreeMap<Hostname, Shared<Service>>,
     /// Inbound; false is outbound, and gateways.
     pub inbound: bool,
 }
 
 impl Subject<'_> {
+    /// True if the proxy has a cluster for that port of a service: Envoy refuses a listener whose collector it does not
+    /// know, and with it all of the listener's traffic.
+    fn reaches(&self, host: &Hostname, port: u16) -> bool {
+        self.services
+            .get(host)
+            .is_some_and(|s| s.ports.iter().any(|p| p.number == port))
+    }
+
     fn concerns(&self, mode: Mode) -> bool {
         match mode {
             Mode::ClientAndServer => true,

@@ -1,22 +1,16 @@
 //! Traces.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use hawser_model::matching::Fraction;
-use hawser_model::mesh::Provider;
+use hawser_model::provider::Provider;
 use hawser_model::telemetry::Tag;
-use hawser_model::{Shared, Str};
-use hawser_proto::envoy::config::core::v3 as core;
-use hawser_proto::envoy::config::trace::v3 as trace;
+use hawser_model::{ProxyKind, Shared, Str};
 use hawser_proto::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hawser_proto::envoy::r#type::tracing::v3 as tags;
 use hawser_proto::envoy::r#type::v3::Percent;
-use hawser_proto::google::protobuf::Any;
 
-use super::Subject;
-use super::logs::service;
-use crate::cluster::outbound_name;
+use super::{Subject, tracer};
 use crate::wire;
 
 /// Istio traces one request in a hundred unless told otherwise.
@@ -34,6 +28,8 @@ pub(crate) struct Tracing {
     /// 0 is Envoy's.
     max_path_tag_length: u32,
     no_propagation: bool,
+    /// The call upstream is a span of its own, rather than part of the request's.
+    upstream_span: bool,
     /// Name under which spans appear: application and namespace.
     service: Str,
 }
@@ -65,40 +61,40 @@ pub(crate) fn plan(subject: &Subject<'_>) -> Option<Shared<Tracing>> {
         }
     }
     let provider = mesh.providers.get(&provider?)?;
-    let traces = matches!(
-        provider,
-        Provider::Zipkin { .. }
-            | Provider::OpenTelemetry { .. }
-            | Provider::Datadog { .. }
-            | Provider::SkyWalking { .. }
-    );
-    if disabled || !traces {
+    let collector = tracer::collector(provider)?;
+    if disabled || !collector.services().all(|(h, p)| subject.reaches(h, p)) {
         return None;
     }
-    let label = |key: &str| subject.labels.get(key).filter(|v| !v.is_empty());
-    let name = label("service.istio.io/canonical-name")
-        .or_else(|| label("app.kubernetes.io/name"))
-        .or_else(|| label("app"))
-        .unwrap_or(&subject.proxy.workload);
-    let own_length = match provider {
-        Provider::Zipkin { max_tag_length, .. }
-        | Provider::OpenTelemetry { max_tag_length, .. }
-        | Provider::Datadog { max_tag_length, .. } => *max_tag_length,
-        _ => 0,
-    };
+    if collector.samples {
+        // All spans have to reach who decides.
+        sampling = Fraction::from_percent(100.0);
+    }
     Some(Shared::new(Tracing {
         istio_tags: istio_tags.then(|| own_tags(subject)),
-        max_path_tag_length: match own_length {
+        max_path_tag_length: match collector.max_tag_length {
             0 => mesh.tracing.max_path_tag_length,
             length => length,
         },
         no_propagation,
         use_request_id,
+        upstream_span: subject.proxy.kind == ProxyKind::Router
+            || matches!(provider, Provider::SkyWalking { .. }),
         provider: provider.clone(),
         sampling,
         tags,
-        service: format!("{name}.{}", subject.proxy.namespace).into(),
+        service: service_name(subject),
     }))
+}
+
+/// The name that the node has as its cluster, as Istio has it; of nodes without, what an agent would have put there.
+fn service_name(subject: &Subject<'_>) -> Str {
+    let proxy = subject.proxy;
+    if !proxy.service_name.is_empty() {
+        return proxy.service_name.clone();
+    }
+    let label = |key: &str| subject.labels.get(key).filter(|v| !v.is_empty());
+    let name = label("app").unwrap_or(&proxy.workload);
+    format!("{name}.{}", proxy.namespace).into()
 }
 
 /// What Istio tells of the proxy in each span.
@@ -199,7 +195,8 @@ pub(crate) fn tracing(plan: &Tracing) -> hcm::http_connection_manager::Tracing {
         max_path_tag_length: (plan.max_path_tag_length > 0)
             .then(|| wire::u32v(plan.max_path_tag_length)),
         no_context_propagation: plan.no_propagation,
-        provider: provider(plan),
+        spawn_upstream_span: plan.upstream_span.then(|| wire::boolv(true)),
+        provider: tracer::tracer(&plan.provider, &plan.service),
         ..Default::default()
     }
 }
@@ -223,117 +220,4 @@ fn custom_tag(name: &str, tag: &Tag) -> tags::CustomTag {
             Tag::Formatter(format) => Type::Value(format.to_string()),
         }),
     }
-}
-
-fn provider(plan: &Tracing) -> Option<trace::tracing::Http> {
-    let (name, config): (_, Any) = match &plan.provider {
-        Provider::Zipkin {
-            service,
-            port,
-            path,
-            trace_id_64bit,
-            w3c,
-            ..
-        } => (
-            "envoy.tracers.zipkin",
-            wire::any(&trace::ZipkinConfig {
-                collector_cluster: outbound_name(*port, "", service.as_str()),
-                collector_endpoint: if path.is_empty() {
-                    "/api/v2/spans".to_owned()
-                } else {
-                    path.to_string()
-                },
-                collector_hostname: service.to_string(),
-                collector_endpoint_version: trace::zipkin_config::CollectorEndpointVersion::HttpJson
-                    as i32,
-                trace_id_128bit: !trace_id_64bit,
-                shared_span_context: Some(wire::boolv(false)),
-                trace_context_option: i32::from(*w3c),
-                ..Default::default()
-            }),
-        ),
-        Provider::OpenTelemetry {
-            service: host,
-            port,
-            http_path,
-            timeout,
-            headers,
-            ..
-        } => {
-            let header = |(key, value): &(Str, Str)| core::HeaderValue {
-                key: key.to_string(),
-                value: value.to_string(),
-                raw_value: Vec::new(),
-            };
-            let mut config = trace::OpenTelemetryConfig {
-                service_name: plan.service.to_string(),
-                ..Default::default()
-            };
-            match http_path {
-                None => {
-                    config.grpc_service = Some(core::GrpcService {
-                        timeout: timeout.map(wire::duration),
-                        initial_metadata: headers.iter().map(header).collect(),
-                        ..service(host.as_str(), *port)
-                    });
-                }
-                Some(path) => {
-                    config.http_service = Some(core::HttpService {
-                        http_uri: Some(core::HttpUri {
-                            uri: format!("http://{host}:{port}{path}"),
-                            timeout: Some(wire::duration(
-                                timeout.unwrap_or(Duration::from_secs(10)),
-                            )),
-                            http_upstream_type: Some(core::http_uri::HttpUpstreamType::Cluster(
-                                outbound_name(*port, "", host.as_str()),
-                            )),
-                        }),
-                        request_headers_to_add: headers
-                            .iter()
-                            .map(|h| core::HeaderValueOption {
-                                header: Some(header(h)),
-                                append_action:
-                                    core::header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd
-                                        as i32,
-                                ..Default::default()
-                            })
-                            .collect(),
-                        ..Default::default()
-                    });
-                }
-            }
-            ("envoy.tracers.opentelemetry", wire::any(&config))
-        }
-        Provider::Datadog { service, port, .. } => (
-            "envoy.tracers.datadog",
-            wire::any(&trace::DatadogConfig {
-                collector_cluster: outbound_name(*port, "", service.as_str()),
-                collector_hostname: service.to_string(),
-                service_name: plan.service.to_string(),
-                ..Default::default()
-            }),
-        ),
-        Provider::SkyWalking {
-            service: host,
-            port,
-            token,
-        } => (
-            "envoy.tracers.skywalking",
-            wire::any(&trace::SkyWalkingConfig {
-                grpc_service: Some(service(host.as_str(), *port)),
-                client_config: Some(trace::ClientConfig {
-                    service_name: plan.service.to_string(),
-                    backend_token_specifier: (!token.is_empty()).then(|| {
-                        trace::client_config::BackendTokenSpecifier::BackendToken(token.to_string())
-                    }),
-                    ..Default::default()
-                }),
-            }),
-        ),
-        _ => return None,
-    };
-    Some(trace::tracing::Http {
-        name: name.to_owned(),
-        config_type: Some(trace::tracing::http::ConfigType::TypedConfig(config)),
-    })
 }
