@@ -105,7 +105,17 @@ pub fn catalogue(world: &World<'_>, problems: &mut Vec<Problem>) -> Catalogue {
                 );
                 continue;
             };
-            if existing.service.registry == Registry::External {
+            let unlike = service_entries::unlike(&existing.service, &service);
+            if existing.service.registry == Registry::External
+                && let Some(field) = unlike
+            {
+                Notes::new(problems, config.id, Kind::ServiceEntry, &object.meta).warn(
+                    CONFLICT,
+                    field,
+                    format!("another ServiceEntry of {} says otherwise", key.host),
+                    "the older one counts; this one adds endpoints to its ports, but neither ports nor addresses",
+                );
+            } else if existing.service.registry == Registry::External {
                 for port in service_entries::merge(&mut existing.service, &service) {
                     Notes::new(problems, config.id, Kind::ServiceEntry, &object.meta).warn(
                         "IST0177",

@@ -236,10 +236,18 @@ fn of_service_entry(
 ) {
     let spec = &entry.spec;
     let namespace = &entry.meta.namespace;
+    let service = &definition.service;
     let mut push = |instance: &Instance| {
         for written in &spec.ports {
+            // Entries of one host may have different names for a port, or one name for several.
+            let known = port(written.number).and_then(|n| service.port(n));
+            let name = match (service.registry, known) {
+                (Registry::Kubernetes, _) => &*written.name,
+                (Registry::External, Some(known)) => &*known.name,
+                (Registry::External, None) => continue,
+            };
             if let Some(number) = service_entry_port(instance, written) {
-                out.push(instance.endpoint(&written.name, number));
+                out.push(instance.endpoint(name, number));
             }
         }
     };

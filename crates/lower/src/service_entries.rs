@@ -194,6 +194,21 @@ fn allocated(object: &Entry, host: &Hostname) -> Vec<IpAddr> {
         .collect()
 }
 
+/// The field that keeps a further ServiceEntry of the same host and namespace from adding its ports and addresses: one
+/// cluster cannot be found in two ways, nor be two namespaces' at once (Istio's `canMergeServices`, which wants the same
+/// labels, too).
+pub fn unlike(older: &Service, newer: &Service) -> Option<&'static str> {
+    if older.resolution != newer.resolution {
+        Some("spec.resolution")
+    } else if older.selector != newer.selector {
+        Some("spec.workloadSelector")
+    } else if older.visibility != newer.visibility {
+        Some("spec.exportTo")
+    } else {
+        None
+    }
+}
+
 /// Merges a further ServiceEntry of the same host and namespace: ports and addresses add up, and what the first one says
 /// counts where both say something. Returns ports on which they disagree about the protocol.
 pub fn merge(into: &mut Service, other: &Service) -> Vec<u16> {
@@ -202,7 +217,14 @@ pub fn merge(into: &mut Service, other: &Service) -> Vec<u16> {
         match into.ports.iter().find(|p| p.number == port.number) {
             Some(same) if same.protocol != port.protocol => conflicts.push(port.number),
             Some(_) => {}
-            None => into.ports.push(port.clone()),
+            None => {
+                // Endpoints go by the names of ports, which each entry gives for itself alone.
+                let mut port = port.clone();
+                if into.ports.iter().any(|p| p.name == port.name) {
+                    port.name = format!("{}-{}", port.name, port.number).into();
+                }
+                into.ports.push(port);
+            }
         }
     }
     for (cluster, nets) in &other.addresses {

@@ -271,6 +271,87 @@ status: {conditions: [{type: Healthy, status: 'False'}]}
 ---
 ";
 
+/// What a second ServiceEntry of the same host and namespace adds to the first.
+#[test]
+fn two_entries_of_one_host() {
+    let entry = |name: &str, age: u8, more: &str, spec: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: a, creationTimestamp: '2026-01-01T00:00:0{age}Z'{more}}}
+spec: {{hosts: [x.example.com], {spec}}}
+---
+"
+        )
+    };
+    let port = |number: u16, name: &str| {
+        format!("ports: [{{number: {number}, name: {name}, protocol: HTTP}}]")
+    };
+    let at = |ip: &str| format!("endpoints: [{{address: {ip}}}]");
+    let older = entry(
+        "old",
+        1,
+        "",
+        &format!(
+            "resolution: STATIC, {}, {}",
+            port(80, "http"),
+            at("192.0.2.1")
+        ),
+    );
+    let newer = |more: &str, said: &str, port: &str| {
+        entry(
+            "new",
+            2,
+            more,
+            &format!("{said}, {port}, {}", at("192.0.2.2")),
+        )
+    };
+    for (name, second, expected) in [
+        (
+            "its ports, whatever its labels",
+            newer(", labels: {b: c}", "resolution: STATIC", &port(81, "other")),
+            "x.example.com in a: Endpoints http:80/Http other:81/Http external
+             x.example.com c1 192.0.2.1:80 http
+             x.example.com c1 192.0.2.2:81 other",
+        ),
+        (
+            "a port of the same name is another port all the same",
+            newer("", "resolution: STATIC", &port(81, "http")),
+            "x.example.com in a: Endpoints http:80/Http http-81:81/Http external
+             x.example.com c1 192.0.2.1:80 http
+             x.example.com c1 192.0.2.2:81 http-81",
+        ),
+        (
+            "endpoints, by the number of the port",
+            newer("", "resolution: STATIC", &port(80, "web")),
+            "x.example.com in a: Endpoints http:80/Http external
+             x.example.com c1 192.0.2.1:80 http
+             x.example.com c1 192.0.2.2:80 http",
+        ),
+        (
+            "no ports, if found otherwise",
+            newer("", "resolution: DNS", &port(81, "other")),
+            "x.example.com in a: Endpoints http:80/Http external
+             x.example.com c1 192.0.2.1:80 http
+             HWS0102 ServiceEntry new.a spec.resolution: another ServiceEntry of x.example.com says otherwise \
+             (the older one counts; this one adds endpoints to its ports, but neither ports nor addresses)",
+        ),
+        (
+            "no ports, if for others",
+            newer("", "resolution: STATIC, exportTo: [b]", &port(81, "other")),
+            "x.example.com in a: Endpoints http:80/Http external
+             x.example.com c1 192.0.2.1:80 http
+             HWS0102 ServiceEntry new.a spec.exportTo: another ServiceEntry of x.example.com says otherwise \
+             (the older one counts; this one adds endpoints to its ports, but neither ports nor addresses)",
+        ),
+    ] {
+        let got = snapshot(&[("c1", &(older.clone() + &second))]);
+        let got = services(&got) + &endpoints(&got) + &problems(&got);
+        check(name, &got, expected);
+    }
+}
+
 #[test]
 fn service_entries_and_machines() {
     let yaml = [
