@@ -18,7 +18,7 @@ use hawser_proto::envoy::r#type::matcher::v3 as matcher;
 use hawser_proto::envoy::r#type::v3 as kind;
 
 use super::{HTTP_RBAC, TCP_RBAC, claims, rules};
-use crate::cluster::{outbound_name, sni_name};
+use crate::cluster::outbound_name;
 use crate::listener::spec::Encoded;
 use crate::wire;
 
@@ -78,7 +78,7 @@ pub(super) fn filters(
                 http.push(Encoded::new(
                     HTTP_RBAC,
                     &http_rbac::Rbac {
-                        rules: build(false),
+                        rules: build(false).map(refusing),
                         ..Default::default()
                     },
                 ));
@@ -86,7 +86,7 @@ pub(super) fn filters(
                     TCP_RBAC,
                     &tcp_rbac::Rbac {
                         stat_prefix: "tcp.".to_owned(),
-                        rules: build(true),
+                        rules: build(true).map(refusing),
                         ..Default::default()
                     },
                 ));
@@ -104,6 +104,15 @@ pub(super) fn filters(
         http.push(Encoded::new("envoy.filters.http.ext_authz", &ext));
     }
     (http, tcp)
+}
+
+/// The same rules under names that say, in Envoy's logs, why they refuse: those that Istio gives them.
+fn refusing(rules: rbac::Rbac) -> rbac::Rbac {
+    let renamed = |(name, policy)| (format!("{name}-deny-due-to-bad-CUSTOM-action"), policy);
+    rbac::Rbac {
+        policies: rules.policies.into_iter().map(renamed).collect(),
+        ..rules
+    }
 }
 
 /// True if there is somebody to ask. Where nobody is, not even `failOpen` lets what is concerned pass.
@@ -217,8 +226,7 @@ fn grpc(service: &Hostname, port: u16, timeout: Option<Duration>) -> core::GrpcS
         target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(
             core::grpc_service::EnvoyGrpc {
                 cluster_name: outbound_name(port, "", host),
-                // `|` is not valid in an authority.
-                authority: sni_name(port, "", host),
+                authority: host.to_owned(),
                 ..Default::default()
             },
         )),

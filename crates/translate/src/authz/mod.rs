@@ -6,7 +6,10 @@ pub(crate) mod claims;
 mod external;
 mod jwt;
 mod matchers;
+mod operations;
 mod rules;
+mod sources;
+mod trust_domains;
 
 use hawser_model::authz::{Action, AuthorizationPolicy};
 use hawser_model::{Labels, Selector, Shared, Snapshot};

@@ -13,7 +13,7 @@ use hawser_proto::envoy::extensions::access_loggers::{
 use hawser_proto::google::protobuf::Any;
 
 use super::{Subject, log_format};
-use crate::cluster::{outbound_name, sni_name};
+use crate::cluster::outbound_name;
 use crate::wire;
 
 /// Where accesses are logged to.
@@ -308,8 +308,7 @@ pub(super) fn service(host: &str, port: u16) -> core::GrpcService {
         target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(
             core::grpc_service::EnvoyGrpc {
                 cluster_name: outbound_name(port, "", host),
-                // `|` is not valid in an authority.
-                authority: sni_name(port, "", host),
+                authority: host.to_owned(),
                 ..Default::default()
             },
         )),

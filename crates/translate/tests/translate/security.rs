@@ -142,6 +142,14 @@ fn who_may_call() {
                {or_ids:{ids:[{authenticated:{principal_name:{safe_regex:{regex:spiffe://.*/ns/a/sa/x\\\\.y}}}}]}}]}}]}}}",
         ),
         (
+            "a trust domain is what stands before the first slash, whatever a namespace is called",
+            "{rules: [{from: [{source: {trustDomains: [b.c], notTrustDomains: ['*d']}}]}]}",
+            http,
+            "{policies:{ns[a]-policy[p]-rule[0]:{permissions:[{any:true}],principals:[{and_ids:{ids:[\
+               {or_ids:{ids:[{authenticated:{principal_name:{prefix:spiffe://b.c/}}}]}},\
+               {not_id:{or_ids:{ids:[{authenticated:{principal_name:{safe_regex:{regex:spiffe://[^/]*d/.*}}}}]}}}]}}]}}}",
+        ),
+        (
             "metadata is matched all values at once",
             "{rules: [{when: [{key: 'experimental.envoy.filters.f[k]', values: [a, '[b*]']}]}]}",
             http,
@@ -159,7 +167,7 @@ fn who_may_call() {
             "who is to be asked by an authorizer that is not there is refused",
             "{action: CUSTOM, provider: {name: nobody}, rules: [{to: [{operation: {ports: ['8080']}}]}]}",
             http,
-            "{action:DENY,policies:{istio-ext-authz-nobody-ns[a]-policy[p]-rule[0]:{\
+            "{action:DENY,policies:{istio-ext-authz-nobody-ns[a]-policy[p]-rule[0]-deny-due-to-bad-CUSTOM-action:{\
                permissions:[{and_rules:{rules:[{or_rules:{rules:[{destination_port:8080}]}}]}}],principals:[{any:true}]}}}",
         ),
         (
