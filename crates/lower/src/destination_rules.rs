@@ -325,7 +325,8 @@ pub fn tcp_keepalive(keepalive: &api::TcpKeepalive) -> TcpKeepalive {
     }
 }
 
-fn outlier(outlier: &api::OutlierDetection) -> OutlierDetection {
+/// When an endpoint is set aside; what is 0 or less was not said.
+pub fn outlier(outlier: &api::OutlierDetection) -> OutlierDetection {
     let positive = |n: i32| u32::try_from(n).ok().filter(|n| *n != 0);
     OutlierDetection {
         consecutive_5xx: outlier.consecutive_5xx_errors,

@@ -15,7 +15,7 @@ use hawser_model::telemetry::TracingDefaults;
 use hawser_model::traffic::{H2Upgrade, LocalitySettings};
 use hawser_model::{ClusterId, NetworkId, Problem, Str};
 
-use crate::destination_rules::{locality, tcp_keepalive, zone_aware};
+use crate::destination_rules::{connection_pool, locality, outlier, tcp_keepalive, zone_aware};
 use crate::names::{default_visibility, port, strs};
 use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
 use crate::virtual_services::retries;
@@ -73,6 +73,12 @@ pub fn mesh(
             .as_ref()
             .map_or_else(LocalitySettings::default, locality),
         zone_aware: config.zone_aware_lb_setting.as_ref().map(zone_aware),
+        default_pool: (config.default_traffic_policy.as_ref())
+            .and_then(|p| p.connection_pool.as_ref())
+            .map(connection_pool),
+        default_outlier: (config.default_traffic_policy.as_ref())
+            .and_then(|p| p.outlier_detection.as_ref())
+            .map(outlier),
         default_service_visibility: default_visibility(&config.default_service_export_to),
         default_route_visibility: default_visibility(&config.default_virtual_service_export_to),
         default_rule_visibility: default_visibility(&config.default_destination_rule_export_to),

@@ -51,8 +51,28 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "exportTo of a ServiceEntry says who sees it",
     ),
     (
-        "mesh.defaultTrafficPolicy",
-        "write a DestinationRule in the root namespace",
+        "mesh.defaultTrafficPolicy.loadBalancer",
+        "connectionPool and outlierDetection alone have defaults for the mesh",
+    ),
+    (
+        "mesh.defaultTrafficPolicy.tls",
+        "connectionPool and outlierDetection alone have defaults for the mesh",
+    ),
+    (
+        "mesh.defaultTrafficPolicy.portLevelSettings",
+        "connectionPool and outlierDetection alone have defaults for the mesh",
+    ),
+    (
+        "mesh.defaultTrafficPolicy.tunnel",
+        "connectionPool and outlierDetection alone have defaults for the mesh",
+    ),
+    (
+        "mesh.defaultTrafficPolicy.proxyProtocol",
+        "connectionPool and outlierDetection alone have defaults for the mesh",
+    ),
+    (
+        "mesh.defaultTrafficPolicy.retryBudget",
+        "connectionPool and outlierDetection alone have defaults for the mesh",
     ),
     (
         "mesh.meshMTLS.ecdhCurves",

@@ -257,13 +257,13 @@ fn of_gateway(
     }
 }
 
-/// Whether a listener of a labelled Gateway passes TLS on by SNI: it says so, or it is on the port for it.
+/// Whether a listener of a labelled Gateway passes TLS on by SNI: it says so, or it is on the port for it and does not say
+/// that it ends TLS (as the bridges of ambient meshes do, which know nothing of SNIs).
 pub fn is_auto_passthrough(listener: &gw::Listener, sni_port: i32) -> bool {
-    let option = listener
-        .tls
-        .as_ref()
-        .and_then(|t| t.options.get("gateway.istio.io/listener-protocol"));
-    listener.protocol == "TLS"
-        && listener.tls.is_some()
-        && (option.is_some_and(|o| o == "auto-passthrough") || listener.port == sni_port)
+    let Some(tls) = listener.tls.as_ref().filter(|_| listener.protocol == "TLS") else {
+        return false;
+    };
+    let option = tls.options.get("gateway.istio.io/listener-protocol");
+    option.is_some_and(|o| o == "auto-passthrough")
+        || (listener.port == sni_port && tls.mode.as_deref() != Some("Terminate"))
 }

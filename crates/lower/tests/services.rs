@@ -525,6 +525,16 @@ spec:
   listeners:
   - {name: cross, port: 15443, protocol: TLS, tls: {mode: Passthrough}}
   - {name: other, port: 443, protocol: TLS, tls: {mode: Passthrough}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: ends-tls, namespace: istio-system, labels: {topology.istio.io/network: net3}}
+spec:
+  gatewayClassName: istio-east-west
+  addresses: [{type: IPAddress, value: 203.0.113.31}]
+  listeners:
+  - {name: mesh, port: 15008, protocol: HBONE}
+  - {name: mtls, port: 15443, protocol: TLS, tls: {mode: Terminate, options: {gateway.istio.io/tls-terminate-mode: ISTIO_MUTUAL}}}
 ";
 
 #[test]
@@ -558,6 +568,7 @@ networks:
         net2 c2 Ip(203.0.113.2) 15443 0
         net2 c2 Ip(203.0.113.3) 15443 0
         net3 c2 Ip(203.0.113.30) 15443 0
+        net3 c2 Ip(203.0.113.31) 0 15008
         nowhere - Host("gw.invalid") 443 0
         nowhere unresolved
         "#,

@@ -14,7 +14,9 @@ use crate::provider::{LogFormat, Provider};
 use crate::route::Retries;
 use crate::sidecar::OutboundPolicy;
 use crate::telemetry::TracingDefaults;
-use crate::traffic::{H2Upgrade, LocalitySettings, TcpKeepalive, ZoneAware};
+use crate::traffic::{
+    ConnectionPool, H2Upgrade, LocalitySettings, OutlierDetection, TcpKeepalive, ZoneAware,
+};
 
 /// What TLS other than the mesh's own is like where nothing else is said.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -69,6 +71,10 @@ pub struct Mesh {
     pub locality: LocalitySettings,
     /// `zoneAwareLbSetting`, which excludes `locality`.
     pub zone_aware: Option<ZoneAware>,
+    /// `defaultTrafficPolicy.connectionPool`: limits where no rule gives any, inbound too.
+    pub default_pool: Option<ConnectionPool>,
+    /// `defaultTrafficPolicy.outlierDetection`, where no rule gives any.
+    pub default_outlier: Option<OutlierDetection>,
     /// `defaultServiceExportTo`, `defaultVirtualServiceExportTo`, `defaultDestinationRuleExportTo`. `.` is represented by
     /// `None` in [`DefaultVisibility`].
     pub default_service_visibility: DefaultVisibility,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use hawser_model::mesh::Mesh;
 use hawser_model::traffic::{DestinationRule, Subset, TrafficPolicy};
 use hawser_model::{Hostname, Labels, Service, Shared, Snapshot, Str, Visibility};
 
@@ -212,6 +213,22 @@ pub(crate) fn for_client(
 /// The subset of that name.
 pub(crate) fn subset<'a>(rule: &'a DestinationRule, name: &str) -> Option<&'a Subset> {
     rule.subsets.iter().find(|s| &*s.name == name)
+}
+
+/// The policy for a port and perhaps a subset, with what the mesh says where no rule does (MeshConfig's
+/// `defaultTrafficPolicy`).
+pub(crate) fn policy_in(
+    mesh: &Mesh,
+    rule: Option<&DestinationRule>,
+    subset: Option<&Subset>,
+    port: u16,
+) -> TrafficPolicy {
+    let own = policy(rule, subset, port);
+    TrafficPolicy {
+        connection_pool: own.connection_pool.or_else(|| mesh.default_pool.clone()),
+        outlier: own.outlier.or_else(|| mesh.default_outlier.clone()),
+        ..own
+    }
 }
 
 /// The policy for a port and perhaps a subset. A port's settings replace the host's as a whole; a subset's parts replace

@@ -292,7 +292,7 @@ impl Translator {
         let part = rule
             .as_deref()
             .and_then(|r| destination::subset(r, &subset));
-        let policy = destination::policy(rule.as_deref(), part, port);
+        let policy = destination::policy_in(mesh, rule.as_deref(), part, port);
         let setting = locality::Setting::of(mesh, service, &policy);
         EndpointInput {
             name,

@@ -82,7 +82,7 @@ pub(super) fn render(input: &OutboundCluster) -> Option<cds::Cluster> {
     };
     let rule = input.rule.as_deref();
     let subset = rule.and_then(|r| destination::subset(r, &input.subset));
-    let policy = destination::policy(rule, subset, input.port);
+    let policy = destination::policy_in(&input.mesh, rule, subset, input.port);
     let mut b = Builder::new(name.clone(), &input.mesh);
     let kind = match passes_through(rule, None, input.port) && subset.is_some() {
         true => cds::cluster::DiscoveryType::OriginalDst,

@@ -64,9 +64,9 @@ pub(super) fn render(input: &SpecialCluster) -> cds::Cluster {
     }
     b.discovery(cds::cluster::DiscoveryType::OriginalDst);
     b.cluster.lb_policy = cds::cluster::LbPolicy::ClusterProvided as i32;
-    b.pool(&input.mesh, None, None);
+    b.pool(&input.mesh, input.mesh.default_pool.as_ref(), None);
     b.http.protocol = http::Upstream::Downstream;
-    b.http.idle_timeout = Some(PASSTHROUGH_IDLE);
+    b.http.idle_timeout.get_or_insert(PASSTHROUGH_IDLE);
     if input.which == Which::InboundPassthrough {
         b.cluster.upstream_bind_config = Some(inbound_bind(&input.view));
     }

@@ -84,7 +84,7 @@ pub(crate) fn least_health(service: &Service, outlier: Option<&OutlierDetection>
 pub(super) fn localities(input: &EndpointInput) -> Vec<eds::LocalityLbEndpoints> {
     let rule = input.rule.as_deref();
     let subset = rule.and_then(|r| destination::subset(r, &input.subset));
-    let policy = destination::policy(rule, subset, input.port);
+    let policy = destination::policy_in(&input.mesh, rule, subset, input.port);
     let tls = TlsOf::new(input, &policy);
     let mut groups = by_locality(input, &policy, &tls);
     groups = network::through_gateways(input, groups, &tls);

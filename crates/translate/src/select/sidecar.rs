@@ -87,9 +87,11 @@ impl Translator {
                     self.inbound_cluster(session, port, p.protocol, Some(service.clone()));
                 if cluster.pool.is_none() {
                     // The server, too, must bear what its rule lets clients send.
+                    let mesh = &self.snapshot.mesh;
                     let rule = session.inbound_rule(&service.host);
                     cluster.pool =
-                        destination::policy(rule.as_deref(), None, service_port).connection_pool;
+                        destination::policy_in(mesh, rule.as_deref(), None, service_port)
+                            .connection_pool;
                 }
                 if !self.snapshot.mesh.inbound_passthrough {
                     cluster.endpoint = Some((session.view.local_host().into(), port));
@@ -152,8 +154,9 @@ impl Translator {
             cluster.pool.clone_from(&listener.pool);
         }
         if cluster.pool.is_none() {
+            let mesh = &self.snapshot.mesh;
             cluster.pool =
-                destination::policy(rule.as_deref(), None, listener.port).connection_pool;
+                destination::policy_in(mesh, rule.as_deref(), None, listener.port).connection_pool;
         }
         (inbound, cluster)
     }

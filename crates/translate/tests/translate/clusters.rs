@@ -241,6 +241,55 @@ fn policies() {
     }
 }
 
+/// `defaultTrafficPolicy` of MeshConfig: limits and outliers for all, each block for itself unless a rule gives it.
+#[test]
+fn limits_of_the_mesh() {
+    let mesh = |rule: &str| Mesh {
+        config: "{defaultTrafficPolicy: {connectionPool: {tcp: {maxConnections: 9, idleTimeout: 7s}}, outlierDetection: {consecutive5xxErrors: 2}}}",
+        ..Mesh::of(&(web() + &istio("DestinationRule", "a", "web", rule)))
+    };
+    let client = sidecar("10.1.0.9 client.a");
+    let server = sidecar("10.1.0.1 web-0.a");
+    let outlier = "outlier_detection {consecutive_5xx=2 enforcing_consecutive_5xx=100 enforcing_success_rate=0}";
+    let off = "tls: {mode: DISABLE}";
+    let pool = format!(
+        "{{host: web, trafficPolicy: {{{off}, connectionPool: {{tcp: {{connectTimeout: 1s}}}}}}}}"
+    );
+    let none = format!("{{host: web, trafficPolicy: {{{off}}}}}");
+    for (name, rule, proxy, view, expected) in [
+        (
+            "no rule of either",
+            &none,
+            &client,
+            Cluster(WEB),
+            format!("EDS LEAST_REQUEST\ncommon_http_protocol_options {{idle_timeout=7s}}\nexplicit http_protocol_options\n{outlier}\nlimits max_connections=9"),
+        ),
+        (
+            "a pool of its own",
+            &pool,
+            &client,
+            Cluster(WEB),
+            format!("EDS LEAST_REQUEST\nconnect_timeout 1s\n{outlier}"),
+        ),
+        (
+            "inbound",
+            &none,
+            &server,
+            Cluster("inbound|8080||"),
+            "ORIGINAL_DST CLUSTER_PROVIDED\ncommon_http_protocol_options {idle_timeout=7s}\nexplicit http_protocol_options\nlimits max_connections=9".to_owned(),
+        ),
+        (
+            "whatever is called",
+            &none,
+            &client,
+            Cluster("PassthroughCluster"),
+            "ORIGINAL_DST CLUSTER_PROVIDED\ncommon_http_protocol_options {idle_timeout=7s}\nuse_downstream_protocol_config {http2_protocol_options={} http_protocol_options={}}\nlimits max_connections=9".to_owned(),
+        ),
+    ] {
+        check(name, &mesh(rule), proxy, view, &expected);
+    }
+}
+
 /// What a user's rule leaves open a policy of the Gateway API fills in, whichever is older (Istio 1.31).
 #[test]
 fn rules_and_policies_of_one_host() {
