@@ -2,6 +2,7 @@
 
 pub mod apps;
 pub mod change;
+pub mod ciphers;
 pub mod core;
 pub mod crd;
 mod define;

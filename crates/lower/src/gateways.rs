@@ -5,7 +5,7 @@ use hawser_api::{Kind, Object, status::IstioStatus};
 use hawser_model::gateway::{
     Gateway, NamespaceMatch, Server, ServerHost, ServerTls, ServerTlsMode,
 };
-use hawser_model::{ClusterId, Hostname, Problem, Protocol};
+use hawser_model::{ClusterId, Hostname, Problem, Protocol, Str};
 
 use crate::mesh_config::tls_version;
 use crate::names::{self, labels, namespace_match, port, protocol, strs};
@@ -85,7 +85,7 @@ fn server(
         bind: server.bind.as_str().into(),
         hosts,
         name: server.name.as_str().into(),
-        tls: server.tls.as_ref().map(server_tls),
+        tls: (server.tls.as_ref()).map(|tls| server_tls(tls, &format!("{field}.tls"), notes)),
     })
 }
 
@@ -111,8 +111,24 @@ fn host(text: &str, namespace: &str, field: &str, notes: &mut Notes<'_>) -> Opti
     }
 }
 
+/// The ciphers that Envoy takes: it would refuse the whole listener for one that it does not know.
+pub fn ciphers(written: &[String], field: &str, notes: &mut Notes<'_>) -> Vec<Str> {
+    for (i, cipher) in written.iter().enumerate() {
+        if !hawser_api::ciphers::is_known(cipher) {
+            notes.warn(
+                SCHEMA,
+                format!("{field}.cipherSuites[{i}]"),
+                format!("cipher {cipher:?} is not known, and is left out"),
+                "use a name of BoringSSL's, such as ECDHE-RSA-AES256-GCM-SHA384",
+            );
+        }
+    }
+    let usable = hawser_api::ciphers::usable(written);
+    usable.map(Into::into).collect()
+}
+
 /// TLS of a server, of a Gateway or of a Sidecar's ingress.
-pub fn server_tls(tls: &api::ServerTlsSettings) -> ServerTls {
+pub fn server_tls(tls: &api::ServerTlsSettings, field: &str, notes: &mut Notes<'_>) -> ServerTls {
     let mut credential_names = strs(&tls.credential_names);
     if credential_names.is_empty() && !tls.credential_name.is_empty() {
         credential_names.push(tls.credential_name.as_str().into());
@@ -162,7 +178,7 @@ pub fn server_tls(tls: &api::ServerTlsSettings) -> ServerTls {
         verify_hash: strs(&tls.verify_certificate_hash),
         min_version: tls_version(tls.min_protocol_version),
         max_version: tls_version(tls.max_protocol_version),
-        ciphers: strs(&tls.cipher_suites),
+        ciphers: ciphers(&tls.cipher_suites, field, notes),
         ecdh_curves: strs(&tls.ecdh_curves),
         accept_untrusted: tls.insecure_skip_verify == Some(true),
         handshake_timeout: None,

@@ -16,6 +16,7 @@ use hawser_model::traffic::{H2Upgrade, LocalitySettings};
 use hawser_model::{ClusterId, NetworkId, Problem, Str};
 
 use crate::destination_rules::{connection_pool, locality, outlier, tcp_keepalive, zone_aware};
+use crate::gateways::ciphers;
 use crate::names::{default_visibility, port, strs};
 use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
 use crate::virtual_services::retries;
@@ -105,11 +106,13 @@ pub fn mesh(
             .mesh_mtls
             .as_ref()
             .map_or(TlsVersion::Auto, |t| tls_version(t.min_protocol_version)),
-        mtls_ciphers: (config.mesh_mtls.as_ref()).map_or_else(Vec::new, |t| strs(&t.cipher_suites)),
+        mtls_ciphers: (config.mesh_mtls.as_ref()).map_or_else(Vec::new, |t| {
+            ciphers(&t.cipher_suites, "mesh.meshMTLS", &mut notes)
+        }),
         tls_defaults: (config.tls_defaults.as_ref()).map_or_else(Default::default, |t| {
             TlsDefaults {
                 min_version: tls_version(t.min_protocol_version),
-                ciphers: strs(&t.cipher_suites),
+                ciphers: ciphers(&t.cipher_suites, "mesh.tlsDefaults", &mut notes),
                 ecdh_curves: strs(&t.ecdh_curves),
             }
         }),

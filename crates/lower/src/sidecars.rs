@@ -113,7 +113,7 @@ fn ingress(
         bind: listener.bind.as_str().into(),
         capture: capture(listener.capture_mode),
         default_endpoint: listener.default_endpoint.as_str().into(),
-        tls: listener.tls.as_ref().map(server_tls),
+        tls: (listener.tls.as_ref()).map(|tls| server_tls(tls, &format!("{field}.tls"), notes)),
         pool: listener.connection_pool.as_ref().map(connection_pool),
     })
 }

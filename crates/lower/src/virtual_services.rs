@@ -128,7 +128,7 @@ fn http_route(
     notes: &mut Notes<'_>,
 ) -> HttpRoute {
     let action = if let Some(redirect) = &route.redirect {
-        HttpAction::Redirect(self::redirect(redirect))
+        HttpAction::Redirect(self::redirect(redirect, field, notes))
     } else if let Some(direct) = &route.direct_response {
         HttpAction::Direct {
             status: direct.status,
@@ -276,7 +276,23 @@ fn http_match(m: &api::HttpMatchRequest, namespace: &str) -> HttpMatch {
     }
 }
 
-fn redirect(redirect: &api::HttpRedirect) -> Redirect {
+/// The redirects that Envoy can answer with.
+const REDIRECTS: [u32; 5] = [301, 302, 303, 307, 308];
+
+fn redirect(redirect: &api::HttpRedirect, field: &str, notes: &mut Notes<'_>) -> Redirect {
+    let status = match redirect.redirect_code {
+        0 => 301,
+        code if REDIRECTS.contains(&code) => code,
+        code => {
+            notes.warn(
+                SCHEMA,
+                format!("{field}.redirect.redirectCode"),
+                format!("{code} is not a redirect that Envoy knows; 301 is answered"),
+                "use one of 301, 302, 303, 307, 308",
+            );
+            301
+        }
+    };
     Redirect {
         path: match (redirect.uri.as_str(), redirect.prefix_rewrite.as_str()) {
             ("", "") => None,
@@ -295,11 +311,7 @@ fn redirect(redirect: &api::HttpRedirect) -> Redirect {
             (None, None) => None,
         },
         scheme: (!redirect.scheme.is_empty()).then(|| redirect.scheme.as_str().into()),
-        status: if redirect.redirect_code == 0 {
-            301
-        } else {
-            redirect.redirect_code
-        },
+        status,
     }
 }
 

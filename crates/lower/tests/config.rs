@@ -75,23 +75,31 @@ fn broken_parts_degrade_themselves() {
     let yaml = object(
         "VirtualService",
         "v",
-        "{hosts: ['a b', x.com], http: [{route: [{destination: {host: 'bad..host'}}, {destination: {host: x.com}}]}, {match: [{uri: {prefix: /}}]}]}",
-    ) + &served("'*.com'");
+        "{hosts: ['a b', x.com], http: [{route: [{destination: {host: 'bad..host'}}, {destination: {host: x.com}}]}, {redirect: {uri: /a, redirectCode: 317}}, {match: [{uri: {prefix: /}}]}]}",
+    ) + &served("'*.com'")
+        + &object(
+            "Gateway",
+            "g",
+            "{servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: c, cipherSuites: [AES128-SHA, fake]}}]}",
+        );
     let got = snapshot(&[("c1", &yaml)]);
     check(
         "routes",
         &routes(&got),
         "a/v x.com via mesh
          http [] => x.com
+         http [] => Redirect { path: Some(Full(\"/a\")), authority: None, port: None, scheme: None, status: 301 }
          http [/*] =>",
     );
     check(
         "problems",
         &problems(&got),
         r#"
+        IST0106 Gateway g.a spec.servers[0].tls.cipherSuites[1]: cipher "fake" is not known, and is left out (use a name of BoringSSL's, such as ECDHE-RSA-AES256-GCM-SHA384)
+        IST0106 VirtualService v.a spec.http[1].redirect.redirectCode: 317 is not a redirect that Envoy knows; 301 is answered (use one of 301, 302, 303, 307, 308)
         IST0106 VirtualService v.a spec.hosts[0]: "a b" is not a host name: "a b" is not a valid DNS label (write a short name, a full name, or a wildcard such as *.example.com)
         IST0106 VirtualService v.a spec.http[0].route[0].destination.host: "bad..host" is not a host name: "" is not a valid DNS label (write a short name, a full name, or a wildcard such as *.example.com)
-        IST0106 VirtualService v.a spec.http[1]: the rule says neither route nor redirect nor directResponse; requests that match get 500 (add a route)
+        IST0106 VirtualService v.a spec.http[2]: the rule says neither route nor redirect nor directResponse; requests that match get 500 (add a route)
         "#,
     );
 }

@@ -2,29 +2,11 @@
 
 use super::names::Protocol;
 use super::{Check, names};
+use crate::ciphers;
 use crate::networking::{
     Gateway, Port, Server, ServerTlsMode, ServerTlsSettings, TlsCertificate, TlsProtocol,
 };
 use std::collections::BTreeSet;
-
-/// Ciphers that Envoy's BoringSSL knows by these names.
-const CIPHERS: &[&str] = &[
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-RSA-AES128-SHA",
-    "ECDHE-ECDSA-AES256-SHA",
-    "ECDHE-RSA-AES256-SHA",
-    "AES128-GCM-SHA256",
-    "AES256-GCM-SHA384",
-    "AES128-SHA",
-    "AES256-SHA",
-    "DES-CBC3-SHA",
-];
 
 pub(super) fn check(c: &mut Check, gateway: &Gateway) {
     if !names::is_dns_label(&c.object.name) {
@@ -185,8 +167,7 @@ pub(super) fn server_tls(c: &mut Check, tls: &ServerTlsSettings) {
     }
     let mut seen = BTreeSet::new();
     c.each("cipherSuites", &tls.cipher_suites, |c, cipher| {
-        let operator = !cipher.starts_with(|ch: char| ch.is_ascii_alphanumeric());
-        if !operator && cipher != "ALL" && !CIPHERS.contains(&cipher.as_str()) {
+        if !ciphers::is_known(cipher) {
             c.warn(
                 format!("cipher \"{cipher}\" is not known, and is left out"),
                 "",
