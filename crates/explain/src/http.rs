@@ -29,6 +29,7 @@ const PASSING: &[&str] = &[
     "router.v3.Router",
     "set_filter_state.v3.Config",
     "grpc_stats.v3.FilterConfig",
+    "grpc_web.v3.GrpcWeb",
     "header_mutation.v3.HeaderMutation",
     "dynamic_forward_proxy.v3.FilterConfig",
 ];
