@@ -12,7 +12,7 @@ use hawser_kube::Client;
 use hawser_kube::lease::{Candidate, campaign};
 use hawser_model::ClusterId;
 use hawser_proto::istio::ca::service::istio_certificate_service_server::IstioCertificateServiceServer;
-use hawser_serve::ads::Ads;
+use hawser_serve::ads::{Ads, Reports};
 use hawser_serve::auth::Authenticator;
 use hawser_serve::ca_service::CaService;
 use hawser_serve::metrics::Metrics;
@@ -30,8 +30,8 @@ use crate::reviewer::ClusterReviewer;
 use crate::wants::Wants;
 use crate::writer::{Input, Published, Writer};
 use crate::{
-    addresses, authority, credentials, debug, feed, jwks, kinds, listen, refresh, roots, settings,
-    statuses, webhook,
+    addresses, authority, credentials, debug, feed, jwks, kinds, listen, refresh, refusals, roots,
+    settings, statuses, webhook,
 };
 
 /// Names under which proxies and API servers call a control plane.
@@ -184,6 +184,8 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     let reviewer = Arc::new(ClusterReviewer::new(client.clone()));
     let authenticator = Authenticator::new(reviewer.clone(), trust_domain.as_str().into());
     let (demands, demanded) = mpsc::unbounded_channel();
+    let (refusals, refused) = mpsc::unbounded_channel();
+    tokio::spawn(refusals::follow(refused, inputs.clone()));
     tokio::spawn(credentials::keep(
         client.clone(),
         demanded,
@@ -194,7 +196,11 @@ pub async fn run(args: ControlPlaneArgs) -> Result<()> {
     let ads = Ads::new(
         views,
         authenticator.clone(),
-        (board.clone(), demands),
+        Reports {
+            board: board.clone(),
+            demands,
+            refusals,
+        },
         metrics.clone(),
         drain.clone(),
     );

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hawser_api::{Change, Event, Kind, SourceId, Timestamp};
 use hawser_lower::{Addresses, FetchedKeys, Lowerer};
+use hawser_model::filter::RefusedPatch;
 use hawser_model::service::Resolution;
 use hawser_model::{ClusterId, Hostname, Service, Snapshot};
 use hawser_serve::credentials::{Credentials, Served};
@@ -33,6 +34,8 @@ pub(crate) enum Input {
     Keys(FetchedKeys),
     /// Addresses of gateways' host names, as far as they could be resolved.
     Addresses(Addresses),
+    /// Patches that proxies refuse.
+    Refused(Vec<RefusedPatch>),
     /// Credentials of gateways. They are served beside the snapshot, not from it.
     Credentials(Arc<Credentials>),
 }
@@ -126,6 +129,7 @@ impl Writer {
             }
             Input::Mesh(mesh) => self.lowerer.set_mesh(mesh.config, mesh.networks),
             Input::Keys(keys) => self.lowerer.set_keys(keys),
+            Input::Refused(patches) => self.lowerer.set_refused_patches(patches),
             Input::Credentials(credentials) => {
                 self.credentials = credentials;
                 self.credentials_changed = true;

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use hawser_api::{Kind, Object, Timestamp};
+use hawser_model::filter::RefusedPatch;
 use hawser_model::gateway::Gateway;
 use hawser_model::route::VirtualService;
 use hawser_model::traffic::DestinationRule;
@@ -26,7 +27,7 @@ use crate::{
 pub fn lower(
     world: &World<'_>,
     dirty: &Dirty,
-    keys: &FetchedKeys,
+    (keys, refused): (&FetchedKeys, &[RefusedPatch]),
     (catalogue, now): (&Catalogue, Timestamp),
     converted: &mut Converted,
     problems: &mut BTreeMap<Topic, Vec<Problem>>,
@@ -135,7 +136,7 @@ pub fn lower(
         let mut found = Vec::new();
         let mut lowered: Vec<_> = sorted(&objects.envoy_filters, world)
             .iter()
-            .map(|o| filters::envoy_filter(o, cluster, &mut found))
+            .map(|o| filters::envoy_filter(o, cluster, refused, &mut found))
             .collect();
         lowered.sort_by_key(|f| f.priority);
         keep(&mut next.filters, lowered);

@@ -3,19 +3,20 @@
 use hawser_api::networking as api;
 use hawser_api::{Kind, Object, status::IstioStatus};
 use hawser_model::filter::{
-    ApplyTo, ClusterTarget, Context, EnvoyFilter, ListenerTarget, Operation, Patch, RouteTarget,
-    Target,
+    ApplyTo, ClusterTarget, Context, EnvoyFilter, ListenerTarget, Operation, Patch, RefusedPatch,
+    RouteTarget, Target,
 };
 use hawser_model::{ClusterId, Problem, Selector, Str};
 
 use crate::names::{self, labels};
-use crate::notes::{Notes, SCHEMA, UNSUPPORTED};
+use crate::notes::{Notes, REFUSED_BY_ENVOY, SCHEMA, UNSUPPORTED};
 use crate::security::selector;
 
-/// Lowers one EnvoyFilter; patches that say nothing are left out.
+/// Lowers one EnvoyFilter; patches that say nothing are left out. `refused` are patches that proxies would not take.
 pub fn envoy_filter(
     object: &Object<api::EnvoyFilter, IstioStatus>,
     cluster: &ClusterId,
+    refused: &[RefusedPatch],
     problems: &mut Vec<Problem>,
 ) -> EnvoyFilter {
     let mut notes = Notes::new(problems, cluster, Kind::EnvoyFilter, &object.meta);
@@ -28,14 +29,27 @@ pub fn envoy_filter(
             .unwrap_or_default(),
         ..selector(None, None, &spec.target_refs)
     };
-    let patches = spec
+    let meta = names::meta(&object.meta);
+    let patches: Vec<Patch> = spec
         .config_patches
         .iter()
         .enumerate()
         .filter_map(|(i, p)| patch(i, p, &mut notes))
         .collect();
+    for refused in refused.iter().filter(|r| r.named.filter == meta) {
+        let patch = &refused.named.patch;
+        // One that was written anew meanwhile is another patch.
+        if patches.contains(patch) {
+            notes.error(
+                REFUSED_BY_ENVOY,
+                format!("spec.configPatches[{}]", patch.index),
+                format!("Envoy refuses what the patch makes: {} (proxy {})", refused.why, refused.proxy),
+                "correct the patch: until then it is left out for proxies that refuse it, and all else is in force",
+            );
+        }
+    }
     EnvoyFilter {
-        meta: names::meta(&object.meta),
+        meta,
         priority: spec.priority,
         selector,
         patches,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hawser_api::mesh::{MeshConfig, MeshNetworks};
 use hawser_api::{Change, Event, Kind, ObjectRef, Resource, SourceId, Timestamp};
+use hawser_model::filter::RefusedPatch;
 use hawser_model::snapshot::Version;
 use hawser_model::{ClusterId, Problem, Shared, Snapshot, Str};
 
@@ -63,6 +64,7 @@ pub struct Lowerer {
     settings: Settings,
     sources: BTreeMap<ClusterId, Source>,
     keys: FetchedKeys,
+    refused_patches: Vec<RefusedPatch>,
     addresses: Addresses,
     now: Timestamp,
     dirty: Dirty,
@@ -110,6 +112,7 @@ impl Lowerer {
             settings,
             sources: BTreeMap::new(),
             keys: FetchedKeys::new(),
+            refused_patches: Vec::new(),
             addresses: Addresses::new(),
             now: Timestamp(0),
             dirty: Dirty::all(),
@@ -276,6 +279,14 @@ impl Lowerer {
         }
     }
 
+    /// Patches of EnvoyFilters that Envoy would not take.
+    pub fn set_refused_patches(&mut self, refused: Vec<RefusedPatch>) {
+        if self.refused_patches != refused {
+            self.refused_patches = refused;
+            self.dirty.mark(&[Topic::Filters]);
+        }
+    }
+
     /// Addresses of host names, as far as they were resolved (see [`Lowerer::names_wanted`]).
     pub fn set_addresses(&mut self, addresses: Addresses) {
         if self.addresses != addresses {
@@ -361,7 +372,7 @@ impl Lowerer {
         config::lower(
             &world,
             &dirty,
-            &self.keys,
+            (&self.keys, &self.refused_patches),
             (&self.parts.services.catalogue, self.now),
             &mut self.parts.converted,
             &mut self.parts.problems,

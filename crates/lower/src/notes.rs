@@ -17,6 +17,9 @@ pub const STALE: &str = "HWS0103";
 /// A network whose gateway has no known address.
 pub const NO_GATEWAY: &str = "HWS0104";
 
+/// A patch of which Envoy refuses what it makes.
+pub const REFUSED_BY_ENVOY: &str = "HWS0105";
+
 /// The problems of one object.
 #[derive(Debug)]
 pub struct Notes<'a> {

@@ -37,6 +37,26 @@ pub struct Patch {
     pub value: Str,
 }
 
+/// A patch, and the EnvoyFilter in which it stands.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct NamedPatch {
+    /// Place and age of the EnvoyFilter.
+    pub filter: Meta,
+    /// The patch as it was written then.
+    pub patch: Patch,
+}
+
+/// A patch that a proxy's Envoy would not take.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct RefusedPatch {
+    /// Which.
+    pub named: NamedPatch,
+    /// What Envoy said.
+    pub why: Str,
+    /// Whose Envoy: the id of its node.
+    pub proxy: Str,
+}
+
 /// To what a patch applies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[allow(missing_docs)] // The names are Istio's.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::endpoint::Locality;
+use crate::filter::NamedPatch;
 use crate::identity::Identity;
 use crate::labels::Labels;
 use crate::name::{ClusterId, NetworkId, Str};
@@ -64,6 +65,8 @@ pub struct Proxy {
     pub node: Str,
     /// Texts of its node's metadata, which EnvoyFilters may ask for.
     pub metadata: BTreeMap<Str, Str>,
+    /// Patches of EnvoyFilters that its Envoy would not take: it is configured without them.
+    pub refused: Vec<NamedPatch>,
     /// `ISTIO_VERSION` of its agent.
     pub version: Str,
     /// How inbound traffic reaches it.

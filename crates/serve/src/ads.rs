@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use hawser_model::Str;
+use hawser_model::filter::RefusedPatch;
 use hawser_proto::envoy::config::core::v3::Node;
 use hawser_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use tokio::sync::{mpsc, watch};
@@ -32,33 +33,51 @@ const MAX_NAMES: usize = 200_000;
 /// Credentials that one proxy may ask for.
 const MAX_CREDENTIALS: usize = 2_000;
 
+/// The patches of EnvoyFilters that one stream's proxy is configured without, since its Envoy refused them; all of them,
+/// each time. A stream that ends has none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusals {
+    /// Which stream says so.
+    pub stream: u64,
+    /// The patches.
+    pub patches: Vec<RefusedPatch>,
+}
+
+/// To whom streams say how their proxies fare, and what they want.
+#[derive(Clone)]
+pub struct Reports {
+    /// How each stands.
+    pub board: Board,
+    /// What credentials they want.
+    pub demands: mpsc::UnboundedSender<Demand>,
+    /// Which patches they refused.
+    pub refusals: mpsc::UnboundedSender<Refusals>,
+}
+
 /// The aggregated discovery service.
 #[derive(Clone)]
 pub struct Ads {
     views: watch::Receiver<Option<View>>,
     authenticator: Authenticator,
-    board: Board,
-    demands: mpsc::UnboundedSender<Demand>,
+    reports: Reports,
     metrics: Metrics,
     drain: CancellationToken,
     next_id: Arc<AtomicU64>,
 }
 
 impl Ads {
-    /// Serves the current view; a proxy that comes before the first one waits for it. What proxies ask of credentials is
-    /// said to `demands`.
+    /// Serves the current view; a proxy that comes before the first one waits for it.
     pub fn new(
         views: watch::Receiver<Option<View>>,
         authenticator: Authenticator,
-        (board, demands): (Board, mpsc::UnboundedSender<Demand>),
+        reports: Reports,
         metrics: Metrics,
         drain: CancellationToken,
     ) -> Self {
         Self {
             views,
             authenticator,
-            board,
-            demands,
+            reports,
             metrics,
             drain,
             next_id: Arc::default(),
@@ -205,8 +224,9 @@ struct Session {
     stream: Stream,
     /// Nobody knows who it is: no credentials.
     plaintext: bool,
-    demands: mpsc::UnboundedSender<Demand>,
+    reports: Reports,
     demanded: BTreeSet<Str>,
+    refused: Vec<RefusedPatch>,
     place: Place,
     metrics: Metrics,
     sent_at: BTreeMap<Kind, Instant>,
@@ -228,9 +248,10 @@ impl Session {
             id,
             stream,
             plaintext,
-            demands: ads.demands.clone(),
             demanded: BTreeSet::new(),
-            place: ads.board.open(id, status),
+            refused: Vec::new(),
+            place: ads.reports.board.open(id, status),
+            reports: ads.reports.clone(),
             metrics: ads.metrics.clone(),
             sent_at: BTreeMap::new(),
             published: BTreeMap::new(),
@@ -278,7 +299,31 @@ impl Session {
         if kind == Kind::Secret {
             self.demand()?;
         }
+        self.tell_refused(self.stream.refused_patches());
         Ok(pushes)
+    }
+
+    /// Says which patches the proxy is configured without, if others than before.
+    fn tell_refused(&mut self, patches: Vec<RefusedPatch>) {
+        if patches == self.refused {
+            return;
+        }
+        for patch in &patches {
+            let filter = &patch.named.filter;
+            tracing::warn!(
+                proxy = &*patch.proxy,
+                filter = format!("{}/{}", filter.namespace, filter.name),
+                patch = patch.named.patch.index,
+                error = &*patch.why,
+                "a patch that the proxy refuses is left out for it"
+            );
+        }
+        self.refused.clone_from(&patches);
+        // Without anybody to hear of it, the log has it.
+        let _ = self.reports.refusals.send(Refusals {
+            stream: self.id,
+            patches,
+        });
     }
 
     /// Says what credentials are wanted, if others than before.
@@ -299,7 +344,7 @@ impl Session {
             self.demanded.clone_from(&names);
             let account = (identity.namespace.clone(), identity.service_account.clone());
             // Without anybody to fetch them there are none.
-            let _ = self.demands.send(Demand::Wanted {
+            let _ = self.reports.demands.send(Demand::Wanted {
                 stream: self.id,
                 account,
                 names,
@@ -340,8 +385,9 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.metrics.connected.dec();
         if !self.demanded.is_empty() {
-            let _ = self.demands.send(Demand::Gone { stream: self.id });
+            let _ = self.reports.demands.send(Demand::Gone { stream: self.id });
         }
+        self.tell_refused(Vec::new());
         tracing::info!(proxy = &*self.stream.proxy().id, "proxy disconnected");
     }
 }

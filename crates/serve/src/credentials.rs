@@ -8,6 +8,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
+use hawser_model::filter::NamedPatch;
 use hawser_model::{Proxy, ProxyKind, Snapshot, Str};
 use hawser_proto::any;
 use hawser_proto::envoy::config::core::v3::{DataSource, data_source};
@@ -304,6 +305,10 @@ impl Source for Served {
             }
             _ => self.translator.resources(proxy, kind, names),
         }
+    }
+
+    fn suspect(&self, proxy: &Proxy, kind: Kind, cleared: &[NamedPatch]) -> Option<NamedPatch> {
+        self.translator.suspect(proxy, kind, cleared)
     }
 }
 

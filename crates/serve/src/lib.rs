@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod server;
 pub mod source;
 pub mod stream;
+mod trials;
 mod wire;
 
 pub use board::Board;

@@ -3,15 +3,25 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hawser_model::filter::NamedPatch;
 use hawser_model::{Hostname, Proxy, Str};
+use hawser_translate::Patched;
 pub use hawser_translate::{Given, Resource, Selection};
 
 use crate::kind::Kind;
+use crate::trials;
 
 /// Where a stream finds resources: one snapshot's translation.
 pub trait Source: Send + Sync {
     /// The resources of a type for a proxy: those named at least, or all of them. Names without a resource are left out.
     fn resources(&self, proxy: &Proxy, kind: Kind, names: Option<&BTreeSet<Str>>) -> Given;
+
+    /// The patch to leave out next for a proxy that refused resources of a type: one that changes them, and is none of
+    /// `cleared`. `None` where there is none.
+    fn suspect(&self, proxy: &Proxy, kind: Kind, cleared: &[NamedPatch]) -> Option<NamedPatch> {
+        let _ = (proxy, kind, cleared);
+        None
+    }
 }
 
 /// A snapshot to serve from, and what is new in it.
@@ -70,5 +80,17 @@ impl Source for hawser_translate::Translator {
             Kind::Bootstrap => self.bootstrap(proxy),
             Kind::Secret => Given::default(),
         }
+    }
+
+    fn suspect(&self, proxy: &Proxy, kind: Kind, cleared: &[NamedPatch]) -> Option<NamedPatch> {
+        let of = match kind {
+            Kind::Cluster => Patched::Clusters,
+            Kind::Listener => Patched::Listeners,
+            Kind::Route => Patched::Routes,
+            Kind::Extension => Patched::Extensions,
+            Kind::Endpoint | Kind::Secret | Kind::NameTable | Kind::Bootstrap => return None,
+        };
+        let mut suspects = trials::suspected(self.patches(proxy, of)).into_iter();
+        suspects.find(|p| !cleared.contains(p) && self.matters(proxy, of, p))
     }
 }

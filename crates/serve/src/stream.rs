@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use hawser_model::filter::RefusedPatch;
 use hawser_model::{Proxy, Str};
 
 use crate::kind::Kind;
 use crate::source::{Given, Resource, Selection, View, host_of};
+use crate::trials::Trials;
 
 /// Which variant of the protocol a stream speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +79,7 @@ pub struct Stream {
     seen: u64,
     last_nonce: u64,
     kinds: BTreeMap<Kind, Subscription>,
+    trials: Trials,
 }
 
 #[derive(Default)]
@@ -103,6 +106,7 @@ impl Stream {
             seen: 0,
             last_nonce: 0,
             kinds: BTreeMap::new(),
+            trials: Trials::default(),
         }
     }
 
@@ -124,6 +128,11 @@ impl Stream {
         self.kinds.get(&kind).map(|s| &s.names)
     }
 
+    /// Patches of EnvoyFilters that the proxy is configured without, since its Envoy refused what they make.
+    pub fn refused_patches(&self) -> Vec<RefusedPatch> {
+        self.trials.verdicts(&self.proxy.id)
+    }
+
     /// Takes a request; returns what to send now.
     pub fn request(&mut self, kind: Kind, request: Request, view: &View) -> Vec<Push> {
         self.seen = self.seen.max(view.sequence);
@@ -137,7 +146,11 @@ impl Stream {
             }
         } else if !request.nonce.is_empty() && !first {
             sub.answered(&request, self.seen);
+            if let Some(error) = &request.error {
+                self.leave_out(kind, error, view);
+            }
         }
+        let sub = self.kinds.entry(kind).or_default();
         let added = match variant {
             Variant::Delta => sub.change_names(kind, &request, first),
             Variant::StateOfTheWorld => sub.set_names(kind, &request, first),
@@ -147,18 +160,41 @@ impl Stream {
         if anew && variant == Variant::StateOfTheWorld {
             sub.forget();
         }
-        if anew {
+        let mut pushes = if anew {
             self.push(kind, view, &added, true)
         } else if !added.is_empty() {
             self.push(kind, view, &added, false)
-        } else if self
-            .kinds
-            .get(&kind)
-            .is_some_and(|s| s.dirty && !s.outstanding)
-        {
-            self.push(kind, view, &BTreeSet::new(), false)
         } else {
             Vec::new()
+        };
+        let is_due =
+            |(kind, sub): (&Kind, &Subscription)| (sub.dirty && !sub.outstanding).then_some(*kind);
+        let due: Vec<Kind> = self.kinds.iter().filter_map(is_due).collect();
+        for kind in due {
+            pushes.extend(self.push(kind, view, &BTreeSet::new(), false));
+        }
+        pushes
+    }
+
+    /// After a refusal: configures the proxy without the patch that is suspected of it, if there is one. Some patches
+    /// stand in resources of several types.
+    fn leave_out(&mut self, kind: Kind, error: &str, view: &View) {
+        let proxy = &self.proxy;
+        let changed = self.trials.refused(kind, error, |left_out, cleared| {
+            let proxy = Proxy {
+                refused: left_out.to_vec(),
+                ..(**proxy).clone()
+            };
+            view.source.suspect(&proxy, kind, cleared)
+        });
+        if changed {
+            self.proxy = Arc::new(Proxy {
+                refused: self.trials.left_out(),
+                ..(*self.proxy).clone()
+            });
+            for sub in self.kinds.values_mut() {
+                sub.dirty = true;
+            }
         }
     }
 

@@ -44,6 +44,7 @@ pub(crate) fn client(proxy: &Proxy, scope: &Scope) -> Proxy {
         workload: "".into(),
         service_name: "".into(),
         metadata: BTreeMap::new(),
+        refused: Vec::new(),
         version: "".into(),
         ..proxy.clone()
     };

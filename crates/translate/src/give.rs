@@ -22,17 +22,20 @@ use crate::view::{ClientView, NetworkView};
 impl Translator {
     /// What a proxy is given as clusters.
     pub fn clusters(&self, proxy: &Proxy) -> Given {
-        let session = self.session(proxy);
+        self.given_clusters(&self.session(proxy))
+    }
+
+    pub(crate) fn given_clusters(&self, session: &Session<'_>) -> Given {
         if session.is_router() {
-            let mut inputs = self.outbound_clusters(&session);
-            inputs.extend(self.special_clusters(&session));
-            inputs.extend(self.sni_clusters(&session));
-            return Given::own(self.rendered_clusters(&session, inputs, true));
+            let mut inputs = self.outbound_clusters(session);
+            inputs.extend(self.special_clusters(session));
+            inputs.extend(self.sni_clusters(session));
+            return Given::own(self.rendered_clusters(session, inputs, true));
         }
-        let inbound = self.inbound_clusters(&session);
+        let inbound = self.inbound_clusters(session);
         Given {
-            shared: self.shared(&session, Part::Clusters),
-            own: self.rendered_clusters(&session, inbound, false),
+            shared: self.shared(session, Part::Clusters),
+            own: self.rendered_clusters(session, inbound, false),
         }
     }
 
@@ -59,35 +62,45 @@ impl Translator {
 
     /// What a proxy is given as listeners.
     pub fn listeners(&self, proxy: &Proxy) -> Given {
-        let session = self.session(proxy);
+        self.given_listeners(&self.session(proxy))
+    }
+
+    pub(crate) fn given_listeners(&self, session: &Session<'_>) -> Given {
         if session.is_router() {
-            let specs = self.gateway_listeners(&session);
-            return Given::own(self.rendered_listeners(&session, specs, true));
+            let specs = self.gateway_listeners(session);
+            return Given::own(self.rendered_listeners(session, specs, true));
         }
-        let inbound = self.inbound_listeners(&session);
+        let inbound = self.inbound_listeners(session);
         Given {
-            shared: self.shared(&session, Part::Listeners),
-            own: self.rendered_listeners(&session, inbound, false),
+            shared: self.shared(session, Part::Listeners),
+            own: self.rendered_listeners(session, inbound, false),
         }
     }
 
     /// The route configurations of these names, or of those that the listeners refer to; unknown names are left out.
     pub fn routes(&self, proxy: &Proxy, names: Option<&BTreeSet<Str>>) -> Given {
-        let session = self.session(proxy);
+        self.given_routes(&self.session(proxy), names)
+    }
+
+    pub(crate) fn given_routes(
+        &self,
+        session: &Session<'_>,
+        names: Option<&BTreeSet<Str>>,
+    ) -> Given {
         if session.is_router() {
-            let of = |names: &BTreeSet<Str>| Given::own(self.rendered_routes(&session, names));
+            let of = |names: &BTreeSet<Str>| Given::own(self.rendered_routes(session, names));
             return match names {
                 Some(names) => of(names),
-                None => of(&self.route_names(&session)),
+                None => of(&self.route_names(session)),
             };
         }
-        let shared = self.shared(&session, Part::Routes);
+        let shared = self.shared(session, Part::Routes);
         // A listener that is going away, or a user's own, may ask for another.
         let others = names
             .into_iter()
             .flatten()
             .filter(|n| shared.get(n).is_none());
-        let own = self.rendered_routes(&session, others);
+        let own = self.rendered_routes(session, others);
         Given { shared, own }
     }
 
@@ -104,10 +117,14 @@ impl Translator {
 
     /// The extension configurations of these names, or all there are: those that patches add.
     pub fn extensions(&self, proxy: &Proxy, names: Option<&BTreeSet<Str>>) -> Given {
-        let Some(patches) = self.session(proxy).patches.extensions else {
+        Self::given_extensions(&self.session(proxy), names)
+    }
+
+    pub(crate) fn given_extensions(session: &Session<'_>, names: Option<&BTreeSet<Str>>) -> Given {
+        let Some(patches) = &session.patches.extensions else {
             return Given::default();
         };
-        let mut own = envoy_filter::extensions(&patches);
+        let mut own = envoy_filter::extensions(patches);
         own.retain(|name, _| names.is_none_or(|names| names.contains(name)));
         Given::own(own)
     }

@@ -8,6 +8,7 @@
 mod audience;
 mod authn;
 mod authz;
+mod blame;
 mod canonical;
 mod cluster;
 mod destination;
@@ -29,6 +30,7 @@ mod translator;
 mod view;
 mod wire;
 
+pub use blame::Patched;
 pub use resource::{Resource, Resources};
 pub use selection::{Given, Selection};
 pub use translator::{Translator, translate};

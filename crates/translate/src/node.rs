@@ -103,6 +103,7 @@ pub fn proxy(node: &Node) -> Result<Proxy, NodeError> {
         service_name: node.cluster.as_str().into(),
         node: text("NODE_NAME"),
         metadata: meta.texts(),
+        refused: Vec::new(),
         version: text("ISTIO_VERSION"),
         interception: match meta.text("INTERCEPTION_MODE") {
             "TPROXY" => Interception::Tproxy,

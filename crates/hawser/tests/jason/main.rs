@@ -3,6 +3,7 @@
 //! One lab serves all steps, in order; the later ones break things and watch them heal.
 
 mod commands;
+mod patches;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -64,6 +65,10 @@ const STEPS: &[Step<Lab>] = &[
     (
         "a_missing_subset_is_a_problem_that_names_it",
         missing_subset,
+    ),
+    (
+        "a_patch_that_envoy_refuses_is_named_and_left_out",
+        patches::refused_by_envoy,
     ),
     ("by_host_address_and_node_port_127", by_node_port),
     ("a_killed_envoy_comes_back", killed_envoy),

@@ -11,7 +11,7 @@ mod route;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hawser_model::filter::{ApplyTo, Context, EnvoyFilter, Operation, Patch};
+use hawser_model::filter::{ApplyTo, Context, EnvoyFilter, NamedPatch, Operation, Patch};
 use hawser_model::problem::ObjectName;
 use hawser_model::{Meta, Problem, Proxy, ProxyKind, Severity, Shared, Snapshot};
 use hawser_proto::{DynamicMessage, json, merge};
@@ -72,6 +72,10 @@ pub(crate) fn plan(
     ] = [const { Vec::new() }; 5];
     for filter in filters_of(snapshot, proxy, labels) {
         for patch in &filter.patches {
+            let is_refused = |r: &NamedPatch| r.filter == filter.meta && r.patch == *patch;
+            if proxy.refused.iter().any(is_refused) {
+                continue;
+            }
             let named = patch.target.route.as_ref().map_or(0, |r| r.port);
             let owned = Owned {
                 meta: filter.meta.clone(),
@@ -148,7 +152,7 @@ fn route_ports(named: u32, ports: &ServicePorts) -> Vec<u32> {
     out
 }
 
-fn some(patches: Vec<Owned>) -> Patches {
+pub(crate) fn some(patches: Vec<Owned>) -> Patches {
     (!patches.is_empty()).then(|| Shared::new(patches))
 }
 

@@ -1,5 +1,7 @@
 //! EnvoyFilters.
 
+use hawser_translate::{Patched, Translator};
+
 use crate::check;
 use crate::mesh::{Mesh, app, istio, sidecar};
 use crate::text::View::{Cluster, ClusterPart, ListenerPart, Problems, RoutePart};
@@ -116,4 +118,36 @@ fn patches() {
     ] {
         check(name, &patched(patch), &client, view, expected);
     }
+}
+
+#[test]
+fn patches_that_a_proxy_refuses_are_left_out_for_it_and_those_that_change_nothing_are_no_suspects()
+{
+    let here = "{applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND}, patch: {operation: MERGE, value: {connect_timeout: 3s}}}";
+    let elsewhere = "{applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND, cluster: {portNumber: 81}}, patch: {operation: MERGE, value: {connect_timeout: 4s}}}";
+    let gateways = "{applyTo: CLUSTER, match: {context: GATEWAY}, patch: {operation: MERGE, value: {connect_timeout: 5s}}}";
+    let mesh = patched(&format!("{here}, {elsewhere}, {gateways}"));
+    let mut client = sidecar("10.1.0.1 web-0.a");
+    let translator = Translator::new(mesh.snapshot());
+    let patches = translator.patches(&client, Patched::Clusters);
+    let found: Vec<_> = patches
+        .iter()
+        .map(|p| {
+            (
+                p.patch.index,
+                translator.matters(&client, Patched::Clusters, p),
+            )
+        })
+        .collect();
+    assert_eq!(found, [(0, true), (1, false)]);
+    assert!(translator.patches(&client, Patched::Listeners).is_empty());
+    client.refused = patches;
+    check(
+        "left out",
+        &mesh,
+        &client,
+        ClusterPart(WEB, "/connect_timeout"),
+        "10s",
+    );
+    assert!(translator.patches(&client, Patched::Clusters).is_empty());
 }
