@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hawser_api::{Kind, ObjectRef};
 use hawser_kube::{Client, Error};
+use hawser_lower::statuses::merged;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +17,6 @@ use crate::wants::Wants;
 
 /// The lease that says which replica writes (Istio's name).
 pub const LEASE: &str = "istio-gateway-status-leader";
-/// The controller that entries of routes' statuses name.
-const CONTROLLER: &str = "istio.io/gateway-controller";
-/// The controller that policies' statuses name for services (Istio's).
-const MESH_CONTROLLER: &str = "istio.io/mesh-controller";
 /// What was not written is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -89,53 +86,12 @@ async fn put(client: &Client, object: &ObjectRef, status: &Value) -> Result<(), 
     let resource = kinds::resource(object.kind);
     let namespace = resource.namespaced.then_some(object.namespace.as_str());
     let mut live = client.get(&resource, namespace, &object.name).await?;
-    let merged = merged(object.kind, &live["status"], status);
+    let merged = merged(object, &live["status"], status);
     if live["status"] == merged {
         return Ok(());
     }
     live["status"] = merged;
     client.replace_status(&resource, &live).await.map(drop)
-}
-
-/// Our status, with what others said beside it.
-fn merged(kind: Kind, live: &Value, ours: &Value) -> Value {
-    let mut out = match kind {
-        Kind::ServiceEntry if live.is_object() => live.clone(),
-        _ => json!({}),
-    };
-    if live["parents"].is_array() && ours["parents"].is_null() {
-        out["parents"] = keep(&live["parents"], &Value::Null, |theirs| {
-            theirs["controllerName"] != CONTROLLER
-        });
-    }
-    for (key, value) in ours.as_object().into_iter().flatten() {
-        out[key] = match key.as_str() {
-            "conditions" => keep(&live[key], value, |theirs| {
-                value
-                    .as_array()
-                    .is_none_or(|a| a.iter().all(|o| o["type"] != theirs["type"]))
-            }),
-            "parents" | "ancestors" => keep(&live[key], value, |theirs| {
-                [CONTROLLER, MESH_CONTROLLER]
-                    .iter()
-                    .all(|ours| theirs["controllerName"] != *ours)
-            }),
-            _ => value.clone(),
-        };
-    }
-    out
-}
-
-/// Our items, then those of others that are to be kept and are not among ours.
-fn keep(live: &Value, ours: &Value, theirs: impl Fn(&Value) -> bool) -> Value {
-    let own = ours.as_array().cloned().unwrap_or_default();
-    let others = live
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|item| theirs(item) && !own.contains(item));
-    let others: Vec<Value> = others.cloned().collect();
-    own.into_iter().chain(others).collect()
 }
 
 /// The status without the times at which it came about.
@@ -154,61 +110,6 @@ fn without_times(status: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(name: &str, kind: Kind, (live, ours): (Value, Value), expected: Value) {
-        assert_eq!(merged(kind, &live, &ours), expected, "{name}");
-    }
-
-    #[test]
-    fn what_others_say_stays() {
-        let condition = |t: &str, s: &str| json!({ "type": t, "status": s });
-        let parent = |c: &str, n: &str| json!({ "controllerName": c, "parentRef": { "name": n } });
-        check(
-            "a first status",
-            Kind::K8sGateway,
-            (
-                Value::Null,
-                json!({ "conditions": [condition("Accepted", "True")] }),
-            ),
-            json!({ "conditions": [condition("Accepted", "True")] }),
-        );
-        check(
-            "conditions of ours are replaced, of others kept; addresses that are no more go",
-            Kind::K8sGateway,
-            (
-                json!({ "addresses": [1], "conditions": [condition("Accepted", "False"), condition("theirs.example/x", "True")] }),
-                json!({ "conditions": [condition("Accepted", "True")] }),
-            ),
-            json!({ "conditions": [condition("Accepted", "True"), condition("theirs.example/x", "True")] }),
-        );
-        check(
-            "another controller's parent stays, one of ours goes",
-            Kind::HttpRoute,
-            (
-                json!({ "parents": [parent("example.com/c", "a"), parent(CONTROLLER, "b")] }),
-                json!({ "parents": [parent(CONTROLLER, "c")] }),
-            ),
-            json!({ "parents": [parent(CONTROLLER, "c"), parent("example.com/c", "a")] }),
-        );
-        check(
-            "a policy's ancestors likewise",
-            Kind::BackendTlsPolicy,
-            (
-                json!({ "ancestors": [parent("example.com/c", "a"), parent(MESH_CONTROLLER, "b")] }),
-                json!({ "ancestors": [parent(CONTROLLER, "c")] }),
-            ),
-            json!({ "ancestors": [parent(CONTROLLER, "c"), parent("example.com/c", "a")] }),
-        );
-        check(
-            "addresses beside conditions",
-            Kind::ServiceEntry,
-            (
-                json!({ "conditions": [condition("Reconciled", "True")] }),
-                json!({ "addresses": [{ "host": "a", "value": "240.240.0.1" }] }),
-            ),
-            json!({ "conditions": [condition("Reconciled", "True")], "addresses": [{ "host": "a", "value": "240.240.0.1" }] }),
-        );
-    }
 
     #[test]
     fn a_later_time_is_no_other_status() {

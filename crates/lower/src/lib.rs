@@ -35,6 +35,7 @@ mod services;
 mod sidecars;
 mod sources;
 mod spread;
+pub mod statuses;
 mod store;
 mod telemetry;
 mod virtual_services;

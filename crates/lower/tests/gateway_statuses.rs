@@ -266,3 +266,68 @@ fn of_listener_sets() {
         ",
     );
 }
+
+#[test]
+fn what_is_said_already_is_not_said_again() {
+    let condition = |type_: &str, status: &str, reason: &str| {
+        format!(
+            "{{type: {type_}, status: '{status}', reason: {reason}, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}"
+        )
+    };
+    let theirs = condition("example.com/x", "True", "X");
+    let said = |status: &str| format!("{theirs}, {}", condition("Accepted", status, "Accepted"));
+    let class = |status: &str| {
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {{name: istio}}, spec: {{controllerName: istio.io/gateway-controller}}, status: {{conditions: [{}]}}}}\n---\n",
+            said(status)
+        )
+    };
+    let route = |status: &str, own: &str| {
+        let entry = |controller: &str, conditions: &str| {
+            format!(
+                "{{controllerName: {controller}, parentRef: {{group: gateway.networking.k8s.io, kind: Gateway, name: gw, namespace: a}}, conditions: [{conditions}]}}"
+            )
+        };
+        let ours = format!(
+            "{}, {}",
+            said(status),
+            condition("ResolvedRefs", "True", "ResolvedRefs")
+        );
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: a}}, spec: {{parentRefs: [{{group: gateway.networking.k8s.io, kind: Gateway, name: {own}, namespace: a}}], rules: []}}, status: {{parents: [{}, {}]}}}}\n---\n",
+            entry("istio.io/gateway-controller", &ours),
+            entry("example.com/c", &theirs),
+        )
+    };
+    let gateway = object(
+        "Gateway",
+        "a",
+        "gw",
+        "{gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+    );
+    let of_gateway = "
+        Gateway a/gw +Accepted +Programmed +ResolvedRefs IPAddress=203.0.113.1
+        http HTTPRoute,GRPCRoute x1 +Accepted -Conflicted:NoConflicts +Programmed +ResolvedRefs
+    ";
+    check("a class, beside what others say", &told(&class("True")), "");
+    check(
+        "a class of which something else was said",
+        &told(&class("False")),
+        "GatewayClass istio +Accepted",
+    );
+    check(
+        "a route, beside another controller",
+        &told(&(gateway.clone() + &route("True", "gw"))),
+        of_gateway,
+    );
+    check(
+        "a route of which something else was said: ours alone",
+        &told(&(gateway.clone() + &route("False", "gw"))),
+        &format!("HTTPRoute a/r\nGateway gw/ +Accepted +ResolvedRefs{of_gateway}"),
+    );
+    check(
+        "a route that left the Gateway",
+        &told(&(gateway + &route("True", "other"))),
+        &format!("HTTPRoute a/r{}", of_gateway.replace("x1", "x0")),
+    );
+}

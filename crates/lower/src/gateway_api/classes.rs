@@ -13,6 +13,9 @@ const REMOTE: &str = "istio.io/unmanaged-gateway";
 pub(super) const WAYPOINTS: [&str; 2] =
     ["istio.io/mesh-controller", "istio.io/eastwest-controller"];
 
+/// Whom the entries of ours in statuses name: for gateways, and (as with Istio) for services of the mesh.
+pub(crate) const CONTROLLERS: [&str; 2] = [CONTROLLER, WAYPOINTS[0]];
+
 /// What we do with Gateways of a class.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Class {

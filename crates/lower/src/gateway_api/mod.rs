@@ -35,6 +35,7 @@ use listeners::Listener;
 use merge::Rules;
 use policy_status::Ancestors;
 
+pub(crate) use classes::CONTROLLERS;
 pub(crate) use http::segment_prefix;
 pub(crate) use named::names;
 

@@ -8,10 +8,7 @@ use hawser_api::gateway_api as api;
 use super::Route;
 use super::backends::{Fault, Reference};
 use super::classes::{CONTROLLER, WAYPOINTS};
-use super::status::Conditions;
-
-/// How many ancestors a status can have.
-const MOST: usize = 16;
+use super::status::{Conditions, same};
 
 /// Kind, namespace and name of a service.
 pub(super) type Target = (String, String, String);
@@ -66,21 +63,17 @@ pub(super) struct Faults {
     pub resolved: Option<Fault>,
 }
 
-/// The new list of ancestors: what other controllers said, then the targets, then the Gateways.
+/// What there is to say of a policy: of its targets, then of the Gateways that lead to them.
 pub(super) fn ancestors(
     conditions: &Conditions<'_>,
     old: &[api::PolicyAncestorStatus],
     targets: &[(&api::PolicyTargetReference, Faults)],
     gateways: &BTreeSet<(String, String)>,
 ) -> Vec<api::PolicyAncestorStatus> {
-    let ours = [CONTROLLER, WAYPOINTS[0]];
-    let mut out: Vec<api::PolicyAncestorStatus> = old
-        .iter()
-        .filter(|a| !ours.contains(&a.controller_name.as_str()))
-        .cloned()
-        .collect();
+    let own = conditions.meta.namespace.as_str();
     let make = |reference: api::ParentReference, controller: &str, faults: &Faults| {
-        let before = old.iter().find(|a| a.ancestor_ref == reference);
+        let mut all = old.iter().filter(|a| a.controller_name == controller);
+        let before = all.find(|a| same(&a.ancestor_ref, &reference, own));
         let conditions = Conditions {
             old: before.map(|a| a.conditions.as_slice()).unwrap_or_default(),
             meta: conditions.meta,
@@ -95,6 +88,7 @@ pub(super) fn ancestors(
             ancestor_ref: reference,
         }
     };
+    let mut out = Vec::new();
     for (target, faults) in targets {
         let reference = api::ParentReference {
             group: Some(target.group.clone()),
@@ -105,7 +99,9 @@ pub(super) fn ancestors(
         };
         out.push(make(reference, WAYPOINTS[0], faults));
     }
-    let last = targets.last().map(|(_, faults)| faults.clone());
+    let mut all = targets.iter().map(|(_, faults)| faults);
+    let worst = all.rfind(|f| f.accepted.is_some() || f.resolved.is_some());
+    let worst = worst.cloned().unwrap_or_default();
     for (_, name) in gateways {
         let reference = api::ParentReference {
             group: Some("gateway.networking.k8s.io".to_owned()),
@@ -113,12 +109,7 @@ pub(super) fn ancestors(
             name: name.clone(),
             ..Default::default()
         };
-        out.push(make(
-            reference,
-            CONTROLLER,
-            last.as_ref().unwrap_or(&Faults::default()),
-        ));
+        out.push(make(reference, CONTROLLER, &worst));
     }
-    out.truncate(MOST);
     out
 }

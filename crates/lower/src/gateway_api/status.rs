@@ -11,6 +11,10 @@ use super::backends::Fault;
 use super::classes::{CONTROLLER, class};
 use super::{Context, Route};
 use crate::config::StatusUpdate;
+use crate::statuses::merged;
+
+/// The group of a reference that names none.
+const GROUP: &str = "gateway.networking.k8s.io";
 
 /// Makes the conditions of one object, or of a part of it.
 pub(super) struct Conditions<'a> {
@@ -51,21 +55,23 @@ impl Conditions<'_> {
     }
 }
 
-/// An update, unless the object says so already.
+/// An update, unless the object says so already. What others say of it is left to whoever writes.
 pub(super) fn update<T: Field + PartialEq>(
     kind: Kind,
     meta: &hawser_api::Meta,
     old: &T,
     new: &T,
 ) -> Option<StatusUpdate> {
-    (old != new).then(|| StatusUpdate {
-        object: ObjectRef {
-            kind,
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-        },
-        status: new.write(),
-    })
+    if old == new {
+        return None;
+    }
+    let object = ObjectRef {
+        kind,
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+    };
+    let (live, status) = (old.write(), new.write());
+    (merged(&object, &live, &status) != live).then_some(StatusUpdate { object, status })
 }
 
 /// GatewayClasses of ours are accepted.
@@ -92,36 +98,27 @@ pub(super) fn of_classes(context: &Context<'_>, out: &mut Vec<StatusUpdate>) {
 }
 
 /// A route, for each of its parents that is ours; faults are those of its rules in gateways and, with `true`, in the
-/// mesh. What other controllers say of it stays.
+/// mesh.
 pub(super) fn of_route(
     context: &Context<'_>,
     route: &Route<'_>,
     parents: &[Parent],
     faults: &BTreeMap<bool, &Fault>,
 ) -> Option<StatusUpdate> {
-    let mut new: Vec<api::RouteParentStatus> = route
-        .status
-        .parents
-        .iter()
-        .filter(|p| p.controller_name != CONTROLLER)
-        .cloned()
-        .collect();
+    let own = route.meta.namespace.as_str();
+    let mut new: Vec<api::RouteParentStatus> = Vec::new();
     for parent in parents {
         if matches!(parent.target, Target::NotOurs) {
             continue;
         }
-        let ours = |p: &&api::RouteParentStatus| {
-            p.controller_name == CONTROLLER && p.parent_ref == parent.reference
-        };
-        if new.iter().any(|p| ours(&p)) {
+        let said = |p: &&api::RouteParentStatus| same(&p.parent_ref, &parent.reference, own);
+        if new.iter().any(|p| said(&p)) {
             continue;
         }
+        let mut before = route.status.parents.iter();
         let conditions = Conditions {
-            old: route
-                .status
-                .parents
-                .iter()
-                .find(ours)
+            old: before
+                .find(|p| p.controller_name == CONTROLLER && said(p))
                 .map(|p| p.conditions.as_slice())
                 .unwrap_or_default(),
             meta: route.meta,
@@ -147,4 +144,16 @@ pub(super) fn of_route(
         route.status,
         &api::RouteStatus { parents: new },
     )
+}
+
+/// True if two references of an object of that namespace name the same, whatever of it they leave to defaults.
+pub(super) fn same(a: &api::ParentReference, b: &api::ParentReference, own: &str) -> bool {
+    let place = |r: &api::ParentReference| {
+        (
+            r.group.clone().unwrap_or_else(|| GROUP.to_owned()),
+            r.kind.clone().unwrap_or_else(|| "Gateway".to_owned()),
+            r.namespace.clone().unwrap_or_else(|| own.to_owned()),
+        )
+    };
+    (&a.name, &a.section_name, a.port) == (&b.name, &b.section_name, b.port) && place(a) == place(b)
 }

@@ -49,16 +49,18 @@ pub(super) fn convert(
             Kind::BackendTlsPolicy,
             &policy.meta,
         );
-        let (tls, mut faults) = client_tls(context, policy, &mut notes);
+        let (tls, common) = client_tls(context, policy, &mut notes);
         let mut told = Vec::new();
         let mut known: BTreeSet<(String, String)> = BTreeSet::new();
         for (i, reference) in policy.spec.target_refs.iter().enumerate() {
             let field = format!("spec.targetRefs[{i}]");
+            let mut faults = common.clone();
             match target(context, policy, reference) {
                 Ok(found) => {
-                    put(
+                    let conflict = put(
                         &mut hosts, policy, reference, &found, &tls, &field, &mut notes,
                     );
+                    faults.accepted = conflict.or(faults.accepted);
                     let key = (
                         reference.kind.clone(),
                         policy.meta.namespace.clone(),
@@ -72,7 +74,7 @@ pub(super) fn convert(
                     faults.accepted = Some(Fault::new("TargetNotFound", message));
                 }
             }
-            told.push((reference, faults.clone()));
+            told.push((reference, faults));
         }
         let conditions = Conditions {
             old: &[],
@@ -152,7 +154,7 @@ fn section(reference: &api::PolicyTargetReference) -> Option<&str> {
     reference.section_name.as_deref().filter(|s| !s.is_empty())
 }
 
-/// Adds a policy to the hosts that it is for, unless an older one was first.
+/// Adds a policy to the hosts that it is for; where an older one was first, that is what comes back.
 fn put(
     hosts: &mut BTreeMap<(Str, Hostname), Host>,
     policy: &Policy,
@@ -161,8 +163,9 @@ fn put(
     tls: &ClientTls,
     field: &str,
     notes: &mut Notes<'_>,
-) {
+) -> Option<Fault> {
     let namespace: Str = policy.meta.namespace.as_str().into();
+    let mut conflict = None;
     for host in &target.hosts {
         let key = (namespace.clone(), host.clone());
         let of = hosts.entry(key).or_insert_with(|| Host {
@@ -179,16 +182,15 @@ fn put(
             Some(port) => &mut of.policy.ports.entry(port).or_default().tls,
         };
         if slot.is_some() {
-            notes.error(
-                CONFLICT,
-                field,
-                format!("an older BackendTLSPolicy has the host {host}"),
-                "the older one counts; remove one of them",
-            );
+            let message = format!("an older BackendTLSPolicy has the host {host}");
+            let help = "the older one counts; remove one of them";
+            notes.error(CONFLICT, field, message.clone(), help);
+            conflict = Some(Fault::new("Conflicted", message));
             continue;
         }
         *slot = Some(tls.clone());
     }
+    conflict
 }
 
 /// Istio's name for the rule of a host.
