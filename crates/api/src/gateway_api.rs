@@ -6,6 +6,9 @@ use crate::selector::KubeSelector;
 use crate::status::Condition;
 use std::collections::BTreeMap;
 
+/// Option of a listener's TLS (Istio's): ciphers, comma-separated.
+pub const CIPHERS: &str = "gateway.istio.io/tls-cipher-suites";
+
 message! {
     pub struct GatewayClassSpec {
         controller_name: String [Required, MinLength(1), MaxLength(253)],

@@ -3,7 +3,8 @@
 //! Fields that a CRD defaults are taken as filled in. Which parts of a valid object Hawser honours is for its status to say.
 
 use super::{Check, names};
-use crate::gateway_api::{BackendTlsPolicySpec, GatewaySpec, Listener};
+use crate::ciphers::is_known;
+use crate::gateway_api::{BackendTlsPolicySpec, CIPHERS, GatewaySpec, Listener};
 use std::collections::BTreeSet;
 
 pub(super) fn one_of(c: &mut Check, key: &str, value: Option<&str>, known: &[&str]) {
@@ -105,6 +106,17 @@ fn check_listener(c: &mut Check, listener: &Listener) {
                     "protocol HTTPS ends TLS",
                     "use protocol TLS to let it pass",
                 );
+            }
+            let ciphers = tls.options.get(CIPHERS).map(String::as_str);
+            for cipher in ciphers.unwrap_or_default().split(',').map(str::trim) {
+                if !cipher.is_empty() && !is_known(cipher) {
+                    c.within("options", |c| {
+                        c.warn(
+                            format!("cipher \"{cipher}\" is not known, and is left out"),
+                            "",
+                        );
+                    });
+                }
             }
             if mode == "Terminate" && tls.certificate_refs.is_empty() && tls.options.is_empty() {
                 c.error_at(

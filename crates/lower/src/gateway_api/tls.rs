@@ -1,5 +1,7 @@
 //! TLS of listeners.
 
+use hawser_api::ciphers::usable;
+use hawser_api::gateway_api::CIPHERS;
 use hawser_api::{Object, core, gateway_api as api};
 use hawser_model::Str;
 use hawser_model::gateway::{ServerTls, ServerTlsMode};
@@ -7,12 +9,9 @@ use hawser_model::gateway::{ServerTls, ServerTlsMode};
 use super::Context;
 use super::backends::{Fault, granted};
 use super::listeners::{Owner, Written};
-use crate::names::strs;
 
 /// Which kind of TLS ends at a listener, in Istio's own terms.
 const TERMINATE_MODE: &str = "gateway.istio.io/tls-terminate-mode";
-/// Ciphers, comma-separated.
-const CIPHERS: &str = "gateway.istio.io/tls-cipher-suites";
 /// Istio's name for the mesh's own certificate, where TLS is not mutual.
 pub(super) const BUILTIN: &str = "builtin://";
 
@@ -50,19 +49,15 @@ pub(super) fn server(
         Some("OPTIONAL_MUTUAL") => Some(ServerTlsMode::OptionalMutual),
         _ => None,
     };
-    let ciphers: Vec<String> = written
-        .options
-        .get(CIPHERS)
-        .map(|list| {
-            let names = list.split(',').map(|c| c.trim().to_owned());
-            names.filter(|c| !c.is_empty()).collect()
-        })
-        .unwrap_or_default();
+    let options = &written.options;
+    let asked = options.get(CIPHERS).map(String::as_str);
+    let asked = asked.unwrap_or_default().split(',').map(str::trim);
+    let asked: Vec<String> = asked.filter(|c| !c.is_empty()).map(str::to_owned).collect();
     let mut out = ServerTls {
         mode: own_mode.unwrap_or(ServerTlsMode::Simple),
         credential_names: certificates(context, owner, &written)
             .map_err(|fault| vec![("ResolvedRefs", fault)])?,
-        ciphers: strs(&ciphers),
+        ciphers: usable(&asked).map(Into::into).collect(),
         ..ServerTls::default()
     };
     if let Some(validation) = frontend(gateway, spec.port)

@@ -222,7 +222,7 @@ spec:
   gatewayClassName: istio
   addresses: [{type: Hostname, value: gateway}]
   listeners:
-  - {name: https, port: 443, protocol: HTTPS, hostname: shop.example, tls: {certificateRefs: [{name: shop}]}, allowedRoutes: {namespaces: {from: All}}}
+  - {name: https, port: 443, protocol: HTTPS, hostname: shop.example, tls: {certificateRefs: [{name: shop}], options: {gateway.istio.io/tls-cipher-suites: 'NONE, ECDHE-ECDSA-AES128-GCM-SHA256, ECDHE-RSA-AES128-GCM-SHA256'}}, allowedRoutes: {namespaces: {from: All}}}
   - {name: pass, port: 443, protocol: TLS, hostname: '*.pass.example', tls: {mode: Passthrough}, allowedRoutes: {namespaces: {from: All}}}
   - {name: ends, port: 443, protocol: TLS, hostname: a.shop.example, tls: {mode: Terminate, certificateRefs: [{name: shop}]}, allowedRoutes: {namespaces: {from: All}}}
 ---
