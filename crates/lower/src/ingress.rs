@@ -33,12 +33,10 @@ fn ours(ingress: &Ingress, view: &View<'_>, world: &World<'_>) -> bool {
     if let Some(class) = ingress.annotation("kubernetes.io/ingress.class") {
         return class == &*world.mesh.ingress_class;
     }
-    match &ingress.spec.ingress_class_name {
-        Some(name) => view
-            .objects
-            .ingress_classes
-            .get("", name)
-            .is_some_and(|c| c.spec.controller == "istio.io/ingress-controller"),
+    let class = ingress.spec.ingress_class_name.as_ref();
+    match class.and_then(|name| view.objects.ingress_classes.get("", name)) {
+        Some(class) => class.spec.controller == "istio.io/ingress-controller",
+        // Also where the class that it names is not there (Istio's `shouldProcessIngressWithClass`).
         None => mode == IngressControllerMode::Default,
     }
 }

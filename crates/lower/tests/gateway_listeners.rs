@@ -115,6 +115,13 @@ fn classes_decide_who_serves_a_gateway() {
         &problems(&snapshot(&[("c1", &of("istio-waypoint"))])),
         "HWS0101 Gateway gw.a spec.gatewayClassName: waypoints are not served: a Gateway of class istio-waypoint has no effect (use class istio, or give the workloads sidecars)",
     );
+    let shown = "tls: {backend: {clientCertificateRef: {name: c}}}";
+    let http = "{name: http, port: 80, protocol: HTTP}";
+    check(
+        "nor are certificates that nobody shows",
+        &problems(&snapshot(&[("c1", &gateway("gw", shown, http))])),
+        "HWS0101 Gateway gw.a spec.tls.backend.clientCertificateRef: backends are not shown this certificate, as with Istio (a DestinationRule for the backend with tls.mode MUTUAL and a credentialName shows one)",
+    );
 }
 
 #[test]

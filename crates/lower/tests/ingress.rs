@@ -91,6 +91,8 @@ fn classes() {
             true,
         ),
         ("{ingressControllerMode: DEFAULT}", old("nginx"), false),
+        ("{ingressControllerMode: DEFAULT}", new("theirs"), false),
+        ("{ingressControllerMode: DEFAULT}", new("nobody"), true),
         (
             "{ingressControllerMode: DEFAULT, ingressClass: nginx}",
             old("nginx"),

@@ -63,3 +63,27 @@ pub(super) fn note_waypoints(context: &Context<'_>, problems: &mut Vec<Problem>)
         }
     }
 }
+
+/// Says of certificates that Gateways are to show to backends that nobody shows them.
+pub(super) fn note_client_certificates(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    for gateway in super::sorted(&context.view.objects.k8s_gateways, context.view) {
+        if class(context, &gateway.spec.gateway_class_name) != Some(Class::Istio) {
+            continue;
+        }
+        let tls = gateway.spec.tls.as_ref().and_then(|t| t.backend.as_ref());
+        for (field, of) in [
+            ("spec.tls.backend", tls),
+            ("spec.backendTLS", gateway.spec.backend_tls.as_ref()),
+        ] {
+            if of.is_some_and(|b| b.client_certificate_ref.is_some()) {
+                let kind = hawser_api::Kind::K8sGateway;
+                Notes::new(problems, context.view.id, kind, &gateway.meta).warn(
+                    UNSUPPORTED,
+                    format!("{field}.clientCertificateRef"),
+                    "backends are not shown this certificate, as with Istio",
+                    "a DestinationRule for the backend with tls.mode MUTUAL and a credentialName shows one",
+                );
+            }
+        }
+    }
+}

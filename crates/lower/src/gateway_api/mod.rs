@@ -129,6 +129,7 @@ pub fn convert(
     l4_routes(&context, &mut listeners, &mut ancestors, &mut out);
     tls_policies::convert(&context, &ancestors, &mut out, problems);
     classes::note_waypoints(&context, problems);
+    classes::note_client_certificates(&context, problems);
     status::of_classes(&context, &mut out.statuses);
     gateway_status::of_gateways(&context, &gateways, &listeners, &mut out.statuses);
     out.gateways = listeners
