@@ -4,23 +4,22 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use hawser_api::{Kind, Object, Timestamp};
+use hawser_api::{Object, Timestamp};
 use hawser_model::filter::RefusedPatch;
 use hawser_model::gateway::Gateway;
 use hawser_model::route::VirtualService;
 use hawser_model::traffic::DestinationRule;
-use hawser_model::{ClusterId, Problem, Shared, Snapshot};
+use hawser_model::{Problem, Shared, Snapshot};
 
 use crate::catalogue::Catalogue;
 use crate::dirty::{Dirty, Topic};
 use crate::names;
-use crate::notes::{Notes, UNSUPPORTED};
 use crate::security::FetchedKeys;
 use crate::store::Table;
 use crate::world::World;
 use crate::{
-    delegates, destination_rules, filters, gateway_api, gateways, ingress, proxy_configs, security,
-    sidecars, telemetry, virtual_services,
+    delegates, destination_rules, extensions, filters, gateway_api, gateways, ingress,
+    proxy_configs, security, sidecars, telemetry, virtual_services,
 };
 
 /// Lowers every stale list.
@@ -149,25 +148,17 @@ pub fn lower(
             .collect();
         keep(&mut next.proxy_configs, lowered);
     }
-    if stale(Topic::Inert) {
+    if stale(Topic::Extensions) {
         let mut found = Vec::new();
-        tell(&objects.wasm_plugins, cluster, Kind::WasmPlugin, &mut found);
-        tell(
-            &objects.traffic_extensions,
-            cluster,
-            Kind::TrafficExtension,
-            &mut found,
-        );
-        note(Topic::Inert, found);
-    }
-}
-
-/// Says of each object that its kind is accepted without effect.
-fn tell<S, T>(table: &Table<S, T>, cluster: &ClusterId, kind: Kind, found: &mut Vec<Problem>) {
-    for object in table.iter() {
-        let help = "an EnvoyFilter can add the filter";
-        let message = format!("a {kind} has no effect");
-        Notes::new(found, cluster, kind, &object.meta).warn(UNSUPPORTED, "", message, help);
+        let lowered = sorted(&objects.traffic_extensions, world)
+            .iter()
+            .filter_map(|o| extensions::traffic_extension(o, cluster, &mut found))
+            .collect();
+        keep(&mut next.extensions, lowered);
+        for plugin in sorted(&objects.wasm_plugins, world) {
+            extensions::wasm_plugin(&plugin, cluster, &mut found);
+        }
+        note(Topic::Extensions, found);
     }
 }
 

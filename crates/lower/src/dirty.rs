@@ -50,9 +50,9 @@ pub enum Topic {
     ProxyConfigs,
     /// EnvoyFilters.
     Filters,
-    /// Kinds without effect, of which users are told.
-    Inert,
-    /// What routes refer to; follows from routes, rules and services.
+    /// TrafficExtensions, and WasmPlugins, of which users are told.
+    Extensions,
+    /// What routes and extension providers refer to; follows from those, rules and services.
     References,
 }
 
@@ -77,7 +77,7 @@ impl Topic {
         Topic::Telemetry,
         Topic::Filters,
         Topic::ProxyConfigs,
-        Topic::Inert,
+        Topic::Extensions,
         Topic::References,
     ];
 }
@@ -173,7 +173,7 @@ impl Dirty {
             Kind::AuthorizationPolicy => Some(Topic::Authz),
             Kind::Telemetry => Some(Topic::Telemetry),
             Kind::ProxyConfig => Some(Topic::ProxyConfigs),
-            Kind::WasmPlugin | Kind::TrafficExtension => Some(Topic::Inert),
+            Kind::WasmPlugin | Kind::TrafficExtension => Some(Topic::Extensions),
             Kind::GatewayClass
             | Kind::ListenerSet
             | Kind::HttpRoute

@@ -13,6 +13,7 @@ mod delegates;
 mod destination_rules;
 mod dirty;
 mod endpoints;
+mod extensions;
 mod filters;
 mod gateway_api;
 mod gateways;

@@ -104,6 +104,7 @@ impl Lowerer {
             request_authn: Arc::default(),
             authz: Arc::default(),
             telemetry: Arc::default(),
+            extensions: Arc::default(),
             filters: Arc::default(),
             proxy_configs: Arc::default(),
             problems: Arc::default(),
@@ -380,7 +381,10 @@ impl Lowerer {
         );
         let same = Arc::ptr_eq(&next.routes, &self.last.routes)
             && Arc::ptr_eq(&next.rules, &self.last.rules)
-            && Arc::ptr_eq(&next.services, &self.last.services);
+            && Arc::ptr_eq(&next.services, &self.last.services)
+            && Arc::ptr_eq(&next.telemetry, &self.last.telemetry)
+            && Arc::ptr_eq(&next.authz, &self.last.authz)
+            && Shared::ptr_eq(&next.mesh, &self.last.mesh);
         if !same {
             let problems = references::problems(&next);
             self.parts.problems.insert(Topic::References, problems);

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hawser_model::authz::Action;
 use hawser_model::problem::ObjectName;
 use hawser_model::route::{Destination, HttpAction, RouteSemantics, VirtualService, Weighted};
-use hawser_model::{ClusterId, Hostname, Problem, Severity, Snapshot};
+use hawser_model::{ClusterId, Hostname, Problem, Severity, Snapshot, Str};
 
 use crate::notes::NOT_FOUND;
 
@@ -25,7 +26,28 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
             }
         }
     }
+    found.extend(providers(snapshot).filter_map(|name| known.judge_provider(name)));
     found
+}
+
+/// The extension providers that are named by anything.
+fn providers(snapshot: &Snapshot) -> impl Iterator<Item = &Str> {
+    let mesh = &snapshot.mesh;
+    let telemetry = snapshot.telemetry.iter();
+    let named = telemetry.flat_map(|t| {
+        let traces = t.tracing.iter().flat_map(|e| &e.providers);
+        traces.chain(t.access_logging.iter().flat_map(|e| &e.providers))
+    });
+    let asked = snapshot.authz.iter().filter_map(|p| match &p.action {
+        Action::Custom(name) => Some(name),
+        _ => None,
+    });
+    let all: BTreeSet<&Str> = (mesh.default_tracing.iter())
+        .chain(&mesh.default_access_logging)
+        .chain(named)
+        .chain(asked)
+        .collect();
+    all.into_iter()
 }
 
 /// Every destination with the path of its field.
@@ -97,6 +119,27 @@ impl<'a> Known<'a> {
                 .collect()
         });
         names.contains(subset)
+    }
+
+    /// Istio traces and logs nothing, and refuses what an authorizer should decide, where the provider's service is not there.
+    fn judge_provider(&self, name: &Str) -> Option<Problem> {
+        let mesh = &self.snapshot.mesh;
+        let (host, _) = (mesh.providers.get(name)?.services()).find(|(h, _)| !self.serves(h))?;
+        Some(Problem {
+            code: NOT_FOUND,
+            severity: Severity::Error,
+            object: ObjectName {
+                cluster: Some(self.snapshot.config_cluster.clone()),
+                kind: "ConfigMap".into(),
+                namespace: mesh.root_namespace.clone(),
+                name: "istio".into(),
+            },
+            field: format!("mesh.extensionProviders[{name}].service"),
+            message: format!(
+                "no Service or ServiceEntry has the host {host}: nothing is traced or logged there, and what it is to authorize is refused"
+            ),
+            help: "check the name and the namespace, or add a ServiceEntry".to_owned(),
+        })
     }
 
     fn judge(

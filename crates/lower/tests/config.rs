@@ -3,7 +3,9 @@
 mod common;
 
 use common::{check, lowerer, problems, routes, servers, settings, snapshot};
+use hawser_model::extension::Phase;
 use hawser_model::filter::Operation;
+use hawser_model::telemetry::Mode;
 
 /// An object of a kind of `networking.istio.io/v1`.
 fn object(kind: &str, name: &str, spec: &str) -> String {
@@ -349,7 +351,7 @@ fn policies() {
 #[test]
 fn mesh_settings() {
     let settings = settings(
-        "{trustDomain: td, enableTracing: true, defaultConfig: {proxyHeaders: {server: {value: x}}, tracing: {sampling: 5, zipkin: {address: z}}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, defaultVirtualServiceExportTo: ['.'], serviceSettings: [{settings: {clusterLocal: true}, hosts: ['*.a.svc.cluster.local']}], extensionProviders: [{name: z, zipkin: {service: ns/zipkin.o.svc.cluster.local, port: 9411}}, {name: l, lightstep: {}}, {name: e}, {name: p, prometheus: {}}, {name: d, opentelemetry: {service: o.o, port: 4317, dynatraceSampler: {tenant: t}}}], defaultProviders: {metrics: [prometheus, p, l]}, accessLogEncoding: JSON, accessLogFormat: x}",
+        "{trustDomain: td, enableTracing: true, defaultConfig: {proxyHeaders: {server: {value: x}}, tracing: {sampling: 5, zipkin: {address: z}}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, defaultVirtualServiceExportTo: ['.'], serviceSettings: [{settings: {clusterLocal: true}, hosts: ['*.a.svc.cluster.local']}], extensionProviders: [{name: z, zipkin: {service: ns/zipkin.o.svc.cluster.local, port: 9411}}, {name: l, lightstep: {}}, {name: e}, {name: p, prometheus: {}}, {name: d, opentelemetry: {service: o.o, port: 4317, dynatraceSampler: {tenant: t}}}], defaultProviders: {metrics: [prometheus, p, l], tracing: [z]}, accessLogEncoding: JSON, accessLogFormat: x}",
         "{networks: {nw: {endpoints: [{fromCidr: x}, {fromRegistry: c9}], gateways: [{address: 192.0.2.1, port: 15443, locality: r}]}}}",
     );
     let yaml = object(
@@ -375,6 +377,7 @@ fn mesh_settings() {
         HWS0101 ConfigMap istio.istio-system mesh.enableTracing: has no effect (traces need a provider: name one of extensionProviders in defaultProviders.tracing or a Telemetry)
         HWS0101 ConfigMap istio.istio-system mesh.extensionProviders[1]: a provider of kind lightstep has no effect on stock Envoy (use opentelemetry or zipkin for traces, envoyFileAccessLog or envoyOtelAls for logs)
         HWS0101 ConfigMap istio.istio-system meshNetworks.networks{}.gateways[].locality: has no effect (not used by Istio either)
+        IST0101 ConfigMap istio.istio-system mesh.extensionProviders[z].service: no Service or ServiceEntry has the host zipkin.o.svc.cluster.local: nothing is traced or logged there, and what it is to authorize is refused (check the name and the namespace, or add a ServiceEntry)
         IST0106 ConfigMap istio.istio-system mesh.accessLogFormat: is not a JSON object: expected value at line 1 column 1; the default fields are logged (write an object, or set accessLogEncoding: TEXT)
         IST0106 ConfigMap istio.istio-system mesh.extensionProviders[2]: the provider says only its name (say what it is, such as envoyExtAuthzGrpc or zipkin)
         IST0106 ConfigMap istio.istio-system mesh.extensionProviders[4].opentelemetry.dynatraceSampler: says neither whom to ask, nor do spans go there by HTTP; nothing is traced by this provider (set dynatraceSampler.httpService, or opentelemetry.http)
@@ -438,5 +441,52 @@ fn filters_and_telemetry() {
         HWS0101 EnvoyFilter late.a spec.configPatches[2].patch.operation: REPLACE has no effect with applyTo: HTTP_ROUTE (see the operations that EnvoyFilter documents for it)
         IST0106 EnvoyFilter late.a spec.configPatches[1]: the patch does not say to what it applies, or what it does (set applyTo and patch.operation)
         "#,
+    );
+}
+
+const EXTENSIONS: &str = "
+apiVersion: extensions.istio.io/v1alpha1
+kind: TrafficExtension
+metadata: {name: l, namespace: a}
+spec: {phase: AUTHZ, priority: 3, match: [{mode: SERVER, ports: [{number: 80}]}, {}], lua: {inlineCode: x}}
+---
+apiVersion: extensions.istio.io/v1alpha1
+kind: TrafficExtension
+metadata: {name: w, namespace: a}
+spec: {wasm: {url: 'oci://r/m'}}
+---
+apiVersion: extensions.istio.io/v1alpha1
+kind: TrafficExtension
+metadata: {name: o, namespace: a}
+spec: {match: [{ports: [{number: 70000}]}], lua: {inlineCode: x}}
+---
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: p, namespace: a}
+spec: {url: 'oci://r/m'}
+";
+
+#[test]
+fn extensions() {
+    let got = snapshot(&[("c1", EXTENSIONS)]);
+    assert_eq!(got.extensions.len(), 1);
+    let lua = &got.extensions[0];
+    assert_eq!(
+        (&*lua.meta.name, lua.phase, lua.priority),
+        ("l", Phase::Authz, Some(3))
+    );
+    assert_eq!(
+        (lua.matches[0].mode, &lua.matches[0].ports[..]),
+        (Mode::Server, &[80][..])
+    );
+    assert_eq!(lua.matches[1], Default::default());
+    check(
+        "problems",
+        &problems(&got),
+        "
+        HWS0101 TrafficExtension w.a spec.wasm: modules in WebAssembly have no effect (write it in Lua as a TrafficExtension, or add envoy.filters.http.wasm with an EnvoyFilter)
+        HWS0101 WasmPlugin p.a: a WasmPlugin has no effect (write it in Lua as a TrafficExtension, or add envoy.filters.http.wasm with an EnvoyFilter)
+        IST0106 TrafficExtension o.a spec.match[0].ports[0].number: 70000 is not a port (use a number from 1 to 65535)
+        ",
     );
 }

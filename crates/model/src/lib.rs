@@ -10,6 +10,7 @@
 pub mod authn;
 pub mod authz;
 pub mod endpoint;
+pub mod extension;
 pub mod filter;
 pub mod gateway;
 pub mod identity;

@@ -191,6 +191,32 @@ pub enum LogValue {
     Map(BTreeMap<Str, LogValue>),
 }
 
+impl Provider {
+    /// The services that it needs, with their ports.
+    pub fn services(&self) -> impl Iterator<Item = (&Hostname, u16)> {
+        let (main, more) = match self {
+            Self::ExtAuthzHttp(ExtAuthzHttp { service, port, .. })
+            | Self::ExtAuthzGrpc(ExtAuthzGrpc { service, port, .. })
+            | Self::GrpcLog { service, port, .. }
+            | Self::OtelLog { service, port, .. }
+            | Self::Zipkin { service, port, .. }
+            | Self::Datadog { service, port, .. }
+            | Self::SkyWalking { service, port, .. } => (Some((service, *port)), None),
+            Self::OpenTelemetry {
+                service,
+                port,
+                sampler,
+                ..
+            } => (
+                Some((service, *port)),
+                sampler.as_ref().map(|s| (&s.service, s.port)),
+            ),
+            Self::FileLog { .. } | Self::Prometheus | Self::Inert(_) => (None, None),
+        };
+        main.into_iter().chain(more)
+    }
+}
+
 /// What an access log over gRPC tells besides.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct LogDetails {

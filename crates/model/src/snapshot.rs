@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::authn::{PeerAuthentication, RequestAuthentication};
 use crate::authz::AuthorizationPolicy;
 use crate::endpoint::{EndpointSet, Locality};
+use crate::extension::TrafficExtension;
 use crate::filter::EnvoyFilter;
 use crate::gateway::Gateway;
 use crate::identity::Identity;
@@ -59,6 +60,8 @@ pub struct Snapshot {
     pub telemetry: Arc<Vec<Shared<Telemetry>>>,
     /// EnvoyFilters, in order of application.
     pub filters: Arc<Vec<Shared<EnvoyFilter>>>,
+    /// TrafficExtensions, in order of precedence.
+    pub extensions: Arc<Vec<Shared<TrafficExtension>>>,
     /// ProxyConfigs, in order of precedence. They concern pods that are injected, not what proxies are sent.
     pub proxy_configs: Arc<Vec<Shared<ProxyConfig>>>,
     /// What is wrong with the configuration, in order.
@@ -190,7 +193,8 @@ impl Snapshot {
             && Arc::ptr_eq(&self.request_authn, &earlier.request_authn)
             && Arc::ptr_eq(&self.authz, &earlier.authz)
             && Arc::ptr_eq(&self.telemetry, &earlier.telemetry)
-            && Arc::ptr_eq(&self.filters, &earlier.filters);
+            && Arc::ptr_eq(&self.filters, &earlier.filters)
+            && Arc::ptr_eq(&self.extensions, &earlier.extensions);
         Changes {
             configuration: !same,
             endpoints: !Arc::ptr_eq(&self.endpoints, &earlier.endpoints),

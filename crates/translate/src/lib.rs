@@ -15,6 +15,7 @@ mod destination;
 mod dynamic;
 mod endpoints;
 mod envoy_filter;
+mod extensions;
 mod give;
 mod listener;
 mod memo;

@@ -2,6 +2,7 @@
 
 mod authorization;
 mod envoy_filters;
+mod extensions;
 mod gateway_api;
 mod gateways;
 mod hardening;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         hardening::CASES,
         envoy_filters::CASES,
         telemetry::CASES,
+        extensions::CASES,
     ];
     let all: Vec<Case> = parts.into_iter().flatten().map(|c| Case { ..*c }).collect();
     assert!(all.len() >= 40, "{} cases", all.len());

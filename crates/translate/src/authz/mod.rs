@@ -25,8 +25,19 @@ pub(crate) const TCP_RBAC: &str = "envoy.filters.network.rbac";
 /// The filters of one workload.
 #[derive(Clone, Debug)]
 pub(crate) struct Filters {
-    pub http: Shared<Vec<Encoded>>,
+    pub http: Shared<HttpFilters>,
     pub tcp: Shared<Vec<Encoded>>,
+}
+
+/// The HTTP filters of one workload, in order; extensions may stand between them.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct HttpFilters {
+    /// Those that ask external authorizers.
+    pub asked: Vec<Encoded>,
+    /// That which checks tokens.
+    pub tokens: Option<Encoded>,
+    /// Those that decide by rules.
+    pub decided: Vec<Encoded>,
 }
 
 /// Whose filters these are.
@@ -39,7 +50,12 @@ pub(crate) struct Workload<'a> {
 
 impl Workload<'_> {
     /// True if a policy of that namespace with that selector holds for the workload.
-    fn selected(&self, snapshot: &Snapshot, namespace: &str, selector: &Selector) -> bool {
+    pub(crate) fn selected(
+        &self,
+        snapshot: &Snapshot,
+        namespace: &str,
+        selector: &Selector,
+    ) -> bool {
         let own = namespace == self.namespace;
         if !own && namespace != &*snapshot.mesh.root_namespace {
             return false;
@@ -74,8 +90,8 @@ pub(crate) fn filters(snapshot: &Snapshot, workload: &Workload<'_>) -> Filters {
         .copied()
         .filter(|p| matches!(p.action, Action::Custom(_)))
         .collect();
-    let (mut http, mut tcp) = external::filters(snapshot, &custom);
-    http.extend(jwt::filter(&tokens, workload.router));
+    let (asked, mut tcp) = external::filters(snapshot, &custom);
+    let mut decided = Vec::new();
     for (action, envoy) in [
         (Action::Audit, rbac::rbac::Action::Log),
         (Action::Deny, rbac::rbac::Action::Deny),
@@ -89,11 +105,15 @@ pub(crate) fn filters(snapshot: &Snapshot, workload: &Workload<'_>) -> Filters {
         if these.is_empty() {
             continue;
         }
-        http.push(http_filter(snapshot, &these, envoy));
+        decided.push(http_filter(snapshot, &these, envoy));
         tcp.push(tcp_filter(snapshot, &these, envoy));
     }
     Filters {
-        http: Shared::new(http),
+        http: Shared::new(HttpFilters {
+            asked,
+            tokens: jwt::filter(&tokens, workload.router),
+            decided,
+        }),
         tcp: Shared::new(tcp),
     }
 }

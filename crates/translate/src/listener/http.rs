@@ -12,7 +12,8 @@ use hawser_proto::envoy::extensions::filters::network::http_connection_manager::
 use hawser_proto::envoy::extensions::request_id::uuid::v3 as uuid;
 use hcm::http_connection_manager as manager;
 
-use super::spec::{ClientCert, Encoded, HttpSpec, Routes};
+use super::spec::{ClientCert, Encoded, HttpShared, HttpSpec, Routes};
+use crate::authz::HttpFilters;
 use crate::route::retry;
 use crate::telemetry;
 use crate::wire;
@@ -96,15 +97,18 @@ pub(crate) fn grpc_web() -> Encoded {
     )
 }
 
-/// The filters, and that for gRPC-Web if the port speaks it.
-pub(crate) fn with_grpc_web(
-    filters: &Shared<Vec<Encoded>>,
+/// The filters of a port before those that all have: policies, extensions, and that for gRPC-Web if the port speaks it.
+pub(crate) fn of_port(
+    policies: &HttpFilters,
+    shared: &HttpShared,
+    port: u16,
     protocol: Protocol,
 ) -> Shared<Vec<Encoded>> {
-    if protocol != Protocol::GrpcWeb {
-        return filters.clone();
+    let mut out = shared.extensions.among(policies, port);
+    if protocol == Protocol::GrpcWeb {
+        out.push(grpc_web());
     }
-    Shared::new(filters.iter().cloned().chain([grpc_web()]).collect())
+    Shared::new(out)
 }
 
 fn filters(spec: &HttpSpec) -> Vec<hcm::HttpFilter> {

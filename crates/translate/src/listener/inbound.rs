@@ -6,12 +6,13 @@ use hawser_model::authn::MtlsMode;
 use hawser_model::mesh::Mesh;
 use hawser_model::{Protocol, Shared, Str};
 
-use super::http::with_grpc_web;
+use super::http::of_port;
 use super::spec::{
     Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec, Ports,
     Routes, TcpSpec, TlsSpec, tcp,
 };
 use super::{MESH_ALPN, MESH_HTTP_ALPN, MESH_TCP_ALPN, PLAIN_HTTP_ALPN};
+use crate::authz::HttpFilters;
 use crate::cluster::{BLACK_HOLE, INBOUND_PASSTHROUGH};
 use crate::telemetry::AccessLogs;
 use crate::view::ClientView;
@@ -42,7 +43,7 @@ pub(crate) struct InboundContext<'a> {
     pub logs: Shared<AccessLogs>,
     pub tls: Shared<TlsSpec>,
     /// HTTP filters: authentication and authorization.
-    pub http_filters: Shared<Vec<Encoded>>,
+    pub http_filters: Shared<HttpFilters>,
     /// Network filters for chains of bytes.
     pub tcp_filters: Shared<Vec<Encoded>>,
     /// Mode of ports that no service makes known.
@@ -239,7 +240,7 @@ pub(crate) fn port_chains(port: &InboundPort, cx: &InboundContext<'_>) -> Vec<Ch
                         operation: format!("{}:{}/*", port.host, port.service_port).into(),
                         retries: retries(cx.mesh, port.protocol),
                     },
-                    port.protocol,
+                    (port.port, port.protocol),
                 ))
             } else {
                 ChainTo::Tcp(bytes(&port.cluster, cx))
@@ -291,13 +292,18 @@ fn before(cx: &InboundContext<'_>, http: bool) -> Shared<Vec<Encoded>> {
     }
 }
 
-fn http(cx: &InboundContext<'_>, stat_prefix: Str, routes: Routes, protocol: Protocol) -> HttpSpec {
+fn http(
+    cx: &InboundContext<'_>,
+    stat_prefix: Str,
+    routes: Routes,
+    (port, protocol): (u16, Protocol),
+) -> HttpSpec {
     HttpSpec {
         stat_prefix,
         routes,
         server: true,
         shared: cx.http.clone(),
-        filters: with_grpc_web(&cx.http_filters, protocol),
+        filters: of_port(&cx.http_filters, &cx.http, port, protocol),
         announce_http: false,
     }
 }
@@ -330,7 +336,7 @@ fn passthrough(k: &Kind, destination_port: Option<u16>, cx: &InboundContext<'_>)
                     operation: ":0/*".into(),
                     retries: retries(cx.mesh, Protocol::Http),
                 },
-                Protocol::Http,
+                (destination_port.unwrap_or(0), Protocol::Http),
             ))
         } else {
             ChainTo::Tcp(bytes(&cluster, cx))

@@ -11,6 +11,7 @@ use hawser_model::{Shared, Str};
 use hawser_proto::google::protobuf::Any;
 use ipnet::IpNet;
 
+use crate::extensions::Extensions;
 use crate::telemetry::{AccessLogs, Tracing};
 
 /// A listener.
@@ -154,6 +155,7 @@ pub(crate) struct HttpShared {
     pub paths: PathNormalization,
     pub logs: Shared<AccessLogs>,
     pub tracing: Option<Shared<Tracing>>,
+    pub extensions: Shared<Extensions>,
     pub gateway: bool,
 }
 

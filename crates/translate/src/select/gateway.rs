@@ -11,7 +11,7 @@ use hawser_model::{Hostname, Meta, ServiceKey, Shared, Str};
 use crate::authz;
 use crate::listener::MESH_ALPN;
 use crate::listener::gateway::{self, Open, Taken, listens_on, passthrough};
-use crate::listener::http::with_grpc_web;
+use crate::listener::http::of_port;
 use crate::listener::outbound::{OutboundContext, chains};
 use crate::listener::spec::{
     Chain, ChainMatch, ChainTo, ClientCert, HttpShared, HttpSpec, ListenerFilter, ListenerSpec,
@@ -302,6 +302,7 @@ impl Translator {
             paths: self.snapshot.mesh.path_normalization,
             logs: telemetry::logs_plan(&self.subject(session, false)),
             tracing: telemetry::tracing_plan(&self.subject(session, false)),
+            extensions: self.own_extensions(session, false),
             gateway: true,
         })
     }
@@ -415,7 +416,7 @@ fn chains(
             routes: Routes::Named(name.clone()),
             server: true,
             shared: cx.http.clone(),
-            filters: with_grpc_web(&filters.http, server.protocol),
+            filters: of_port(&filters.http, &cx.http, open.port, server.protocol),
             announce_http: true,
         };
         let names = if tls.is_some() {

@@ -10,6 +10,8 @@ use hawser_model::route::{GatewayRef, VirtualService};
 use hawser_model::snapshot::Workload;
 use hawser_model::{Hostname, Labels, Port, Proxy, Service, Shared, Str};
 
+use crate::authz;
+use crate::extensions::Extensions;
 use crate::listener::spec::{ClientCert, HttpShared, TlsSpec};
 use crate::route::{Caller, Destinations, RouteInput};
 use crate::scope;
@@ -75,6 +77,15 @@ impl Translator {
         }
     }
 
+    fn own_extensions(&self, session: &Session<'_>, inbound: bool) -> Shared<Extensions> {
+        let workload = authz::Workload {
+            namespace: &session.proxy.namespace,
+            labels: &session.labels,
+            router: session.is_router(),
+        };
+        Shared::new(Extensions::of(&self.snapshot, &workload, inbound))
+    }
+
     fn http_shared(&self, session: &Session<'_>, inbound: bool) -> Shared<HttpShared> {
         let proxy = session.proxy;
         Shared::new(HttpShared {
@@ -90,6 +101,7 @@ impl Translator {
             paths: self.snapshot.mesh.path_normalization,
             logs: telemetry::logs_plan(&self.subject(session, inbound)),
             tracing: telemetry::tracing_plan(&self.subject(session, inbound)),
+            extensions: self.own_extensions(session, inbound),
             gateway: false,
         })
     }

@@ -16,51 +16,30 @@ use crate::cluster::outbound_name;
 use crate::wire;
 
 /// What is asked of a provider before it is used.
-pub(super) struct Collector<'a> {
-    service: (&'a Hostname, u16),
-    asked: Option<(&'a Hostname, u16)>,
+pub(super) struct Collector {
     /// Longest path that is a tag; 0 is the mesh's.
     pub max_tag_length: u32,
     /// It decides itself what is traced.
     pub samples: bool,
 }
 
-impl<'a> Collector<'a> {
-    /// The services that it needs, with their ports.
-    pub(super) fn services(&self) -> impl Iterator<Item = (&'a Hostname, u16)> {
-        std::iter::once(self.service).chain(self.asked)
-    }
-}
-
 /// `None` for providers of something else.
-pub(super) fn collector(provider: &Provider) -> Option<Collector<'_>> {
-    let (service, port, max_tag_length, sampler) = match provider {
-        Provider::Zipkin {
-            service,
-            port,
-            max_tag_length,
-            ..
+pub(super) fn collector(provider: &Provider) -> Option<Collector> {
+    let (max_tag_length, samples) = match provider {
+        Provider::Zipkin { max_tag_length, .. } | Provider::Datadog { max_tag_length, .. } => {
+            (*max_tag_length, false)
         }
-        | Provider::Datadog {
-            service,
-            port,
-            max_tag_length,
-        } => (service, port, *max_tag_length, None),
         Provider::OpenTelemetry {
-            service,
-            port,
             max_tag_length,
             sampler,
             ..
-        } => (service, port, *max_tag_length, sampler.as_ref()),
-        Provider::SkyWalking { service, port, .. } => (service, port, 0, None),
+        } => (*max_tag_length, sampler.is_some()),
+        Provider::SkyWalking { .. } => (0, false),
         _ => return None,
     };
     Some(Collector {
-        service: (service, *port),
-        asked: sampler.map(|s| (&s.service, s.port)),
         max_tag_length,
-        samples: sampler.is_some(),
+        samples,
     })
 }
 

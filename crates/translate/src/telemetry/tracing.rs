@@ -62,7 +62,7 @@ pub(crate) fn plan(subject: &Subject<'_>) -> Option<Shared<Tracing>> {
     }
     let provider = mesh.providers.get(&provider?)?;
     let collector = tracer::collector(provider)?;
-    if disabled || !collector.services().all(|(h, p)| subject.reaches(h, p)) {
+    if disabled || !provider.services().all(|(h, p)| subject.reaches(h, p)) {
         return None;
     }
     if collector.samples {

@@ -123,10 +123,12 @@ pub fn istio(kind: &str, namespace: &str, name: &str, spec: &str) -> String {
     let group = match kind {
         "PeerAuthentication" | "RequestAuthentication" | "AuthorizationPolicy" => "security",
         "Telemetry" => "telemetry",
+        "TrafficExtension" => "extensions",
         _ => "networking",
     };
     let version = match kind {
         "EnvoyFilter" => "v1alpha3",
+        "TrafficExtension" => "v1alpha1",
         _ => "v1",
     };
     format!(

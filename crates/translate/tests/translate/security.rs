@@ -265,3 +265,83 @@ fn tokens_of_several() {
         );
     }
 }
+
+/// Where filters that users bring stand among those of policies.
+#[test]
+fn extensions_among_policies() {
+    let own = sidecar("10.1.0.1 web-0.a");
+    let lua = "lua: {inlineCode: x}";
+    let objects = [
+        istio(
+            "RequestAuthentication",
+            "a",
+            "j",
+            "{jwtRules: [{issuer: i, jwks: '{\"keys\":[]}'}]}",
+        ),
+        istio("AuthorizationPolicy", "a", "p", "{}"),
+        istio(
+            "TrafficExtension",
+            "a",
+            "m",
+            &format!("{{phase: AUTHN, {lua}}}"),
+        ),
+        istio(
+            "TrafficExtension",
+            "a",
+            "z",
+            &format!("{{phase: AUTHZ, {lua}}}"),
+        ),
+        istio(
+            "TrafficExtension",
+            "a",
+            "s",
+            &format!("{{phase: STATS, {lua}}}"),
+        ),
+        istio("TrafficExtension", "a", "u", &format!("{{{lua}}}")),
+        istio(
+            "TrafficExtension",
+            "istio-system",
+            "r",
+            &format!("{{{lua}}}"),
+        ),
+        istio(
+            "TrafficExtension",
+            "istio-system",
+            "t",
+            &format!("{{priority: 1, {lua}}}"),
+        ),
+        istio("TrafficExtension", "b", "o", &format!("{{{lua}}}")),
+        istio(
+            "TrafficExtension",
+            "a",
+            "q",
+            &format!("{{match: [{{mode: CLIENT}}, {{ports: [{{number: 1}}]}}], {lua}}}"),
+        ),
+    ]
+    .concat();
+    let mesh = Mesh::of(&(web() + &objects));
+    let extension = |name: &str| format!("extensions.istio.io/trafficextension/{name}");
+    for (i, name) in [
+        extension("a.m"),
+        "envoy.filters.http.jwt_authn".to_owned(),
+        extension("a.z"),
+        "envoy.filters.http.rbac".to_owned(),
+        extension("a.s"),
+        extension("istio-system.t"),
+        extension("a.u"),
+        extension("istio-system.r"),
+        "envoy.filters.http.fault".to_owned(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let at = format!("/filter_chains/2/filters/0/typed_config/http_filters/{i}/name");
+        check(
+            name,
+            &mesh,
+            &own,
+            ListenerPart("virtualInbound", at.leak()),
+            name,
+        );
+    }
+}

@@ -20,6 +20,7 @@ use super::spec::{
     Chain, ChainMatch, ChainTo, Encoded, HttpShared, HttpSpec, ListenerFilter, ListenerSpec, Ports,
     Routes, tcp,
 };
+use crate::authz::HttpFilters;
 use crate::cluster::BLACK_HOLE;
 use crate::dynamic;
 use crate::route::{self, Caller, Destinations};
@@ -304,10 +305,12 @@ fn listener(port: u16, entry: Entry, cx: &OutboundContext<'_>) -> ListenerSpec {
     let mut http = Vec::new();
     let mut chains = Vec::new();
     let mut default_chain = None;
-    let http_filters = if entry.http_filters.is_empty() {
+    let http_filters = if entry.http_filters.is_empty() && cx.http.extensions.is_empty() {
         cx.no_filters.clone()
     } else {
-        Shared::new(entry.http_filters)
+        let mut filters = cx.http.extensions.among(&HttpFilters::default(), port);
+        filters.extend(entry.http_filters);
+        Shared::new(filters)
     };
     for draft in entry.chains {
         let all = draft.matches == ChainMatch::default();
