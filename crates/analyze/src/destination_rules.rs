@@ -27,7 +27,9 @@ pub fn verification(world: &World) -> Vec<Finding> {
         };
         let object = || on(Kind::DestinationRule, &rule.meta);
         let help = "set caCertificates, or credentialName with a CA, so that the server's certificate is verified";
-        if let Some(mode) = unverified(policy.tls.as_ref()) {
+        // Only a rule for some workloads may take credentials from a Secret, and with them its CA.
+        let selective = rule.spec.workload_selector.is_some();
+        if let Some(mode) = unverified(policy.tls.as_ref(), selective) {
             let message = format!(
                 "TLS mode {mode} without caCertificates: nobody verifies who {} is",
                 rule.spec.host
@@ -38,7 +40,7 @@ pub fn verification(world: &World) -> Vec<Finding> {
             );
         }
         for (i, settings) in policy.port_level_settings.iter().enumerate() {
-            if let Some(mode) = unverified(settings.tls.as_ref()) {
+            if let Some(mode) = unverified(settings.tls.as_ref(), selective) {
                 let port = settings.port.as_ref().map_or(0, |p| p.number);
                 let message = format!(
                     "TLS mode {mode} without caCertificates on port {port}: nobody verifies who {} is",
@@ -52,10 +54,12 @@ pub fn verification(world: &World) -> Vec<Finding> {
     out
 }
 
-fn unverified(tls: Option<&ClientTlsSettings>) -> Option<&'static str> {
+fn unverified(tls: Option<&ClientTlsSettings>, selective: bool) -> Option<&'static str> {
     let tls = tls?;
-    let verifies = !matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual);
-    (!verifies && tls.ca_certificates.is_empty()).then(|| tls.mode.as_str())
+    let verifies = !matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
+        || !tls.ca_certificates.is_empty()
+        || (selective && !tls.credential_name.is_empty());
+    (!verifies).then(|| tls.mode.as_str())
 }
 
 /// Istio `destinationrule.SubsetSelectPodAnalyzer`, and subsets whose pods are another service's.

@@ -339,6 +339,12 @@ impl Field for f64 {
     }
 }
 
+/// The integer that a number with a point or an exponent is: Helm writes large ones as `1e+06`, and an API server takes them.
+fn whole(number: f64) -> Option<i128> {
+    // Above 2^53 a float no longer says which integer was meant.
+    (number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0).then_some(number as i128)
+}
+
 macro_rules! integer {
     ($($ty:ty, $format:expr, $lenient:expr;)*) => {$(
         impl Field for $ty {
@@ -348,7 +354,8 @@ macro_rules! integer {
                     Value::Number(n) => n
                         .as_i64()
                         .map(i128::from)
-                        .or_else(|| n.as_u64().map(i128::from)),
+                        .or_else(|| n.as_u64().map(i128::from))
+                        .or_else(|| whole(n.as_f64()?)),
                     // proto3's JSON writes 64-bit numbers as strings.
                     Value::String(s) if $lenient => s.parse::<i128>().ok(),
                     _ => None,

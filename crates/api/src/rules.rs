@@ -133,7 +133,11 @@ pub static NO_WILDCARD_SELECTOR: Cel = Cel {
 pub static PORT: Cel = Cel {
     rule: "0 < self && self <= 65535",
     message: "port must be between 1-65535",
-    holds: |v| v.as_i64().is_some_and(|n| (1..=65535).contains(&n)),
+    // 80.0 is 80.
+    holds: |v| {
+        v.as_f64()
+            .is_some_and(|n| n.fract() == 0.0 && (1.0..=65535.0).contains(&n))
+    },
 };
 
 pub static PORT_KEYS: Cel = Cel {
@@ -160,9 +164,9 @@ pub static PORT_NUMBERS_ONCE: Cel = Cel {
     rule: "self.all(l1, self.exists_one(l2, l1.number == l2.number))",
     message: "port number cannot be duplicated",
     holds: |v| {
-        let mut numbers: Vec<_> = items(v).filter_map(|p| p.get("number")?.as_i64()).collect();
+        let mut numbers: Vec<_> = items(v).filter_map(|p| p.get("number")?.as_f64()).collect();
         let all = numbers.len();
-        numbers.sort_unstable();
+        numbers.sort_unstable_by(f64::total_cmp);
         numbers.dedup();
         numbers.len() == all
     },

@@ -77,6 +77,22 @@ fn faults_have_paths_and_ways_out() {
         ],
     );
     check(
+        "numbers with a point or an exponent that are whole",
+        &virtual_service(
+            "{http: [{route: [{destination: {host: a, port: {number: 1e+03}}, weight: 50.0}]}]}",
+        ),
+        &[],
+    );
+    check(
+        "numbers that are not whole",
+        &virtual_service("{http: [{route: [{weight: 0.5}, {weight: 1e+10}, {weight: 1e+300}]}]}"),
+        &[
+            "spec.http[0].route[0].weight: must be a whole number, not the number 0.5",
+            "spec.http[0].route[1].weight: the number 10000000000 is out of range (use a number from -2147483648 to 2147483647)",
+            "spec.http[0].route[2].weight: must be a whole number, not the number 1e+300",
+        ],
+    );
+    check(
         "no kind",
         "{apiVersion: v1}",
         &["not a Kubernetes object: it has no kind"],

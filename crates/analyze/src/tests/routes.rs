@@ -210,3 +210,49 @@ spec: {{hosts: [x.test], ports: [{{number: 80, name: p, protocol: {second}}}], r
     check("the same", &entries("HTTP", "http"), &[]);
     check("two", &entries("HTTP", "GRPC"), &both);
 }
+
+#[test]
+fn tls_without_verification() {
+    let rule = |tls: &str, more: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: bank, namespace: shop}}
+spec: {{hosts: [bank.test], ports: [{{number: 443, name: https, protocol: HTTPS}}], resolution: DNS}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: d, namespace: shop}}
+spec:
+  host: bank.test
+  {more}
+  trafficPolicy:
+    tls: {tls}
+    portLevelSettings: [{{port: {{number: 443}}, tls: {tls}}}]
+"
+        )
+    };
+    let both = [
+        "IST0128 DestinationRule shop/d spec.trafficPolicy.tls",
+        "IST0129 DestinationRule shop/d spec.trafficPolicy.portLevelSettings[0].tls",
+    ];
+    let some = "workloadSelector: {matchLabels: {app: till}}";
+    check("nothing to verify by", &rule("{mode: SIMPLE}", ""), &both);
+    check("for some workloads", &rule("{mode: SIMPLE}", some), &both);
+    check(
+        "a Secret, which is not used without a selector",
+        &rule("{mode: SIMPLE, credentialName: lock}", ""),
+        &both,
+    );
+    check(
+        "a Secret for some workloads",
+        &rule("{mode: SIMPLE, credentialName: lock}", some),
+        &[],
+    );
+    check(
+        "a file",
+        &rule("{mode: SIMPLE, caCertificates: /ca.pem}", ""),
+        &[],
+    );
+}

@@ -122,7 +122,31 @@ fn common(
         c.within("loadBalancer", |c| load_balancer(c, lb, outlier));
     }
     if let Some(tls) = tls {
-        c.within("tls", |c| client_tls(c, tls));
+        c.within("tls", |c| {
+            if let Some(place) = tls.credential_name.strip_prefix("configmap://") {
+                config_map(c, place);
+            }
+            client_tls(c, tls)
+        });
+    }
+}
+
+/// A ConfigMap with the roots to verify by (`configmap://NAMESPACE/NAME`), which is of the rule's own namespace.
+fn config_map(c: &mut Check, place: &str) {
+    let (namespace, name) = place.split_once('/').unwrap_or(("", place));
+    let own = c.namespace().to_owned();
+    if namespace.is_empty() || name.is_empty() || name.starts_with('/') {
+        c.error_at(
+            "credentialName",
+            format!("\"configmap://{place}\" has no namespace or no name"),
+            format!("write configmap://{own}/NAME"),
+        );
+    } else if namespace != own {
+        c.error_at(
+            "credentialName",
+            format!("a ConfigMap of another namespace ({namespace}) cannot be used"),
+            format!("use one of namespace {own}"),
+        );
     }
 }
 

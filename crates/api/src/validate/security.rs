@@ -9,9 +9,7 @@ use crate::security::{
 use crate::uri;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use regex::Regex;
 use serde_json::Value;
-use std::sync::LazyLock;
 
 pub(super) fn check_peer_authentication(c: &mut Check, pa: &PeerAuthentication) {
     let selects = pa
@@ -333,21 +331,44 @@ fn port_text(port: &str) -> Result<(), Wrong> {
     }
 }
 
-/// Templates know `{*}` (one segment) and `{**}` (any number), and no names or plain stars beside them.
+/// Templates know `{*}` (one segment) and `{**}` (any number, after which no other follows). Both are whole segments;
+/// beside them are neither braces nor, in a path with one of them, anything but characters that paths have.
 fn path_template(path: &str) -> Result<(), Wrong> {
-    static UNSUPPORTED: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"/\{[0-9A-Za-z_]+=\*\*?\}|\{[0-9A-Za-z_]*\}|/\*|\*/").ok());
     if path.is_empty() {
         return Err(wrong("must not be empty", "remove the entry"));
     }
     let template = path.contains("{*}") || path.contains("{**}");
-    if template && UNSUPPORTED.as_ref().is_some_and(|r| r.is_match(path)) {
+    let mut after_any = false;
+    for segment in path.trim_matches('/').split('/') {
+        let help = match segment {
+            "{*}" | "{**}" if after_any => "put {**} last",
+            "{*}" => continue,
+            "{**}" => {
+                after_any = true;
+                continue;
+            }
+            _ if segment.contains(['{', '}']) => {
+                "use {*} for one segment and {**} for any number of them, alone between slashes"
+            }
+            _ if template && !is_literal(segment) => {
+                "beside {*} and {**}, use plain segments without *"
+            }
+            _ => continue,
+        };
         return Err(wrong(
             format!("\"{path}\" is not a path template that is supported"),
-            "use {*} for one segment and {**} for any number of them",
+            help,
         ));
     }
     Ok(())
+}
+
+/// Whether a segment of a path has characters of RFC 3986 alone, without the `*` that Envoy's templates give a meaning.
+fn is_literal(segment: &str) -> bool {
+    !segment.is_empty()
+        && segment
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&b))
 }
 
 fn check_condition(c: &mut Check, when: &Condition) {

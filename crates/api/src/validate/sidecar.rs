@@ -260,9 +260,13 @@ fn outbound_policy(c: &mut Check, outbound: &OutboundTrafficPolicy) {
         return;
     }
     c.within("egressProxy", |c| {
+        // Traffic goes to one service, so the host is not a wildcard, which destinations of routes may be.
+        let host = names::fqdn(&proxy.host);
         if proxy.port.is_none() {
-            c.require("host", names::fqdn(&proxy.host));
+            c.require("host", host);
             c.error_at("port", "is required", "");
+        } else if host.is_err() {
+            c.require("host", host);
         } else {
             virtual_service::destination(c, proxy);
         }

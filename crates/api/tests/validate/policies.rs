@@ -121,6 +121,36 @@ fn authorization() {
         "{to: [{operation: {paths: ['/{*}/{id}', '/{*}/*']}}]}",
         &[".to[0].operation.paths[0]", ".to[0].operation.paths[1]"],
     );
+    for path in [
+        "/{**}/a",
+        "/a/{*}/{**}/b/",
+        "{*}",
+        "/a%20b/{*}/c;v=1",
+        "/a/*/b*",
+        "//",
+    ] {
+        rule(
+            &format!("{{to: [{{operation: {{paths: ['{path}']}}}}]}}"),
+            &[],
+        );
+    }
+    for path in [
+        "/{id}",
+        "/a{*}",
+        "/{*}{**}",
+        "/a/b{",
+        "/{**}/{*}",
+        "/{**}/a/{**}",
+        "/{*}/a*",
+        "/{*}//a",
+        "/{*}/a b",
+        "/{**}/a#b",
+    ] {
+        rule(
+            &format!("{{to: [{{operation: {{notPaths: ['{path}']}}}}]}}"),
+            &[".to[0].operation.notPaths[0]"],
+        );
+    }
     rule(
         "{when: [{key: 'request.headers[a]', values: [b]}, {key: source.ip, notValues: [10.0.0.0/8]}]}",
         &[],

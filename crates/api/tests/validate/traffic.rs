@@ -98,6 +98,16 @@ fn destination_rules() {
         &[".tls.insecureSkipVerify"],
     );
     policy("{tls: {mode: TLS}}", &[".tls.mode"]);
+    for place in ["b/public", "public", "/public", "ns/"] {
+        policy(
+            &format!("{{tls: {{mode: SIMPLE, credentialName: 'configmap://{place}'}}}}"),
+            &[".tls.credentialName"],
+        );
+    }
+    policy(
+        "{portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, credentialName: 'configmap://ns/public'}}]}",
+        &[],
+    );
     policy(
         "{portLevelSettings: [{port: {number: 80}}]}",
         &[".portLevelSettings[0]"],
@@ -313,6 +323,14 @@ fn sidecars() {
     sc(
         "{outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.b}}}",
         &["spec.outboundTrafficPolicy.egressProxy.port"],
+    );
+    sc(
+        "{outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: '*.b', port: {number: 80}}}}",
+        &["spec.outboundTrafficPolicy.egressProxy.host"],
+    );
+    sc(
+        "{outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.b, port: {number: 80}}}}",
+        &[],
     );
     sc(
         "{workloadSelector: {}, egress: [{hosts: ['*/*']}]}",
