@@ -145,8 +145,9 @@ impl Stream {
                 return Vec::new();
             }
         } else if !request.nonce.is_empty() && !first {
+            let awaited = sub.outstanding;
             sub.answered(&request, self.seen);
-            if let Some(error) = &request.error {
+            if let (Some(error), true) = (&request.error, awaited) {
                 self.leave_out(kind, error, view);
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hawser_model::filter::NamedPatch;
 use hawser_model::{Hostname, Proxy, Str};
 use hawser_proto::google::protobuf::{Any, Struct};
 
@@ -335,4 +336,85 @@ fn what_does_not_exist_is_said_to_a_delta_proxy() {
     s.request(Kind::Route, ack("1", &[]), &v1);
     let v2 = view(2, Scope::all(), &[(Kind::Route, "80", 1)]);
     assert_eq!(shown(&s.view(&v2)), "rds#2 80", "and given once it does");
+}
+
+/// A mesh with two patches of a listener, each of which makes another version of it.
+struct Patched(Vec<NamedPatch>);
+
+impl Patched {
+    fn new() -> Self {
+        use hawser_model::filter::{ApplyTo, Context, Operation, Patch, Target};
+        let patch = |(index, name): (usize, &str)| NamedPatch {
+            filter: hawser_model::Meta {
+                namespace: "a".into(),
+                name: name.into(),
+                created_s: i64::try_from(index).unwrap(),
+            },
+            patch: Patch {
+                index,
+                apply_to: ApplyTo::Listener,
+                context: Context::Any,
+                proxy_version: "".into(),
+                proxy_metadata: Vec::new(),
+                target: Target::default(),
+                operation: Operation::Merge,
+                value: "{}".into(),
+            },
+        };
+        Self(
+            ["old", "young"]
+                .into_iter()
+                .enumerate()
+                .map(patch)
+                .collect(),
+        )
+    }
+}
+
+impl Source for Patched {
+    fn resources(&self, proxy: &Proxy, kind: Kind, _: Option<&BTreeSet<Str>>) -> Given {
+        let left = self.0.iter().filter(|p| !proxy.refused.contains(p));
+        let version: u64 = left.map(|p| 1 << p.patch.index).sum();
+        Table([((kind, "all"), version)].into()).resources(proxy, kind, None)
+    }
+
+    fn suspect(&self, proxy: &Proxy, _: Kind, cleared: &[NamedPatch]) -> Option<NamedPatch> {
+        let is_free = |p: &&NamedPatch| !proxy.refused.contains(p) && !cleared.contains(p);
+        self.0.iter().rev().find(is_free).cloned()
+    }
+}
+
+#[test]
+fn patches_are_left_out_until_the_proxy_is_content() {
+    use Kind::{Cluster, Listener};
+    for variant in [Variant::Delta, Variant::StateOfTheWorld] {
+        let mut s = stream(variant);
+        let v1 = View {
+            source: Arc::new(Patched::new()),
+            sequence: 1,
+            scope: Scope::all(),
+        };
+        let left_out = |s: &Stream| -> Vec<String> {
+            let all = s.refused_patches().into_iter();
+            all.map(|r| r.named.filter.name.to_string()).collect()
+        };
+        s.request(Cluster, ask(&[]), &v1);
+        s.request(Cluster, ack("1", &[]), &v1);
+        assert_eq!(shown(&s.request(Listener, ask(&[]), &v1)), "lds#2 all");
+        // What the patch stood in of other types is sent too.
+        let pushes = shown(&s.request(Listener, nack("2"), &v1));
+        assert_eq!(pushes, "cds#3 all, lds#4 all", "{variant:?}");
+        assert_eq!(left_out(&s), ["young"]);
+        s.request(Cluster, ack("3", &[]), &v1);
+        // The same complaint: it was the other one.
+        assert_eq!(
+            shown(&s.request(Listener, nack("4"), &v1)),
+            "cds#5 all, lds#6 all"
+        );
+        assert_eq!(left_out(&s), ["old"]);
+        // Said twice, it counts once.
+        assert_eq!(shown(&s.request(Listener, nack("4"), &v1)), "");
+        assert_eq!(shown(&s.request(Listener, ack("6", &[]), &v1)), "");
+        assert_eq!(left_out(&s), ["old"]);
+    }
 }
