@@ -123,11 +123,12 @@ pub fn service_cluster(pod: &PodInfo, workload: Option<&str>, namespace: &str) -
     format!("{name}.{namespace}")
 }
 
-/// Region, zone and subzone from the label `istio-locality` (dots or slashes between them).
+/// Region, zone and subzone from the label `topology.istio.io/locality`, else `istio-locality` (dots or slashes between
+/// them).
 pub fn locality(pod: &PodInfo) -> [String; 3] {
-    let label = pod
-        .labels
-        .get("istio-locality")
+    let label = ["topology.istio.io/locality", "istio-locality"]
+        .into_iter()
+        .find_map(|key| pod.labels.get(key))
         .map(String::as_str)
         .unwrap_or_default();
     let separator = if label.contains('/') { '/' } else { '.' };
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn metadata_and_locality() {
-        let pod = PodInfo {
+        let mut pod = PodInfo {
             labels: [
                 ("istio-locality", "r/z.1/s"),
                 ("topology.istio.io/network", "n2"),
@@ -186,5 +187,8 @@ mod tests {
             })
         );
         assert_eq!(locality(&pod), ["r", "z.1", "s"]);
+        pod.labels
+            .insert("topology.istio.io/locality".to_owned(), "r2.z2".to_owned());
+        assert_eq!(locality(&pod), ["r2", "z2", ""]);
     }
 }

@@ -75,6 +75,10 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "connectionPool and outlierDetection alone have defaults for the mesh",
     ),
     (
+        "mesh.defaultTrafficPolicy.outlierDetection.consecutiveErrors",
+        "removed from Istio; use consecutive5xxErrors",
+    ),
+    (
         "mesh.meshMTLS.ecdhCurves",
         "curves within the mesh are Envoy's own",
     ),

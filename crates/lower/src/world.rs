@@ -174,17 +174,9 @@ impl View<'_> {
     }
 }
 
-/// The locality that labels say (`istio-locality`, in which dots may stand for slashes).
+/// The locality that labels say.
 pub fn labelled_locality(labels: &hawser_api::Labels) -> Option<Locality> {
-    let text = ["topology.istio.io/locality", "istio-locality"]
-        .iter()
-        .find_map(|k| labels.get(*k))
-        .filter(|t| !t.is_empty())?;
-    Some(if text.contains('/') {
-        Locality::parse(text)
-    } else {
-        Locality::parse(&text.replace('.', "/"))
-    })
+    Locality::labelled(|key| labels.get(key).map(|l| &**l))
 }
 
 /// Target port of a Kubernetes service port.

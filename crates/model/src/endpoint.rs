@@ -31,6 +31,20 @@ impl Locality {
             sub_zone: next(),
         }
     }
+
+    /// What a pod's or proxy's labels say: `topology.istio.io/locality`, else `istio-locality`; dots may stand for
+    /// the slashes.
+    pub fn labelled<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let text = ["topology.istio.io/locality", "istio-locality"]
+            .into_iter()
+            .find_map(get)
+            .filter(|t| !t.is_empty())?;
+        Some(if text.contains('/') {
+            Self::parse(text)
+        } else {
+            Self::parse(&text.replace('.', "/"))
+        })
+    }
 }
 
 /// Whether an endpoint takes traffic.

@@ -77,11 +77,7 @@ pub fn proxy(node: &Node) -> Result<Proxy, NodeError> {
             zone: l.zone.as_str().into(),
             sub_zone: l.sub_zone.as_str().into(),
         })
-        .or_else(|| {
-            labels
-                .get("istio-locality")
-                .map(|l| Locality::parse(&l.replace('.', "/")))
-        })
+        .or_else(|| Locality::labelled(|key| labels.get(key)))
         .unwrap_or_default();
     Ok(Proxy {
         id: node.id.as_str().into(),

@@ -122,7 +122,8 @@ fn localities() {
     ];
     let base = app("a", "web", "10.96.0.1", &["http 80 8080"], &pods);
     let client = |place: &str| {
-        let labels = json!({"LABELS": {"app": "client", "istio-locality": place}});
+        let labels =
+            json!({"LABELS": {"istio-locality": "no", "topology.istio.io/locality": place}});
         proxy("sidecar", "10.1.0.9 client.a", labels)
     };
     let rule = |policy: &str| {
