@@ -3,7 +3,7 @@
 use super::{Check, policy, re2};
 use crate::networking::{
     ApplyTo, EnvoyConfigObjectMatch, EnvoyConfigObjectPatch, EnvoyFilter, ListenerMatch,
-    PatchOperation,
+    PatchContext, PatchOperation, WaypointMatch,
 };
 
 const CONNECTION_MANAGERS: &[&str] = &[
@@ -97,10 +97,12 @@ fn check_match(c: &mut Check, apply_to: ApplyTo, m: &EnvoyConfigObjectMatch) {
         });
         return;
     }
-    let any = m.listener.is_some()
-        || m.route_configuration.is_some()
-        || m.cluster.is_some()
-        || m.waypoint.is_some();
+    if m.context == PatchContext::Waypoint {
+        waypoint_match(c, apply_to, m.waypoint.as_ref());
+        return;
+    }
+    // A waypoint's match in another context is told by the schema.
+    let any = m.listener.is_some() || m.route_configuration.is_some() || m.cluster.is_some();
     let fits = |c: &mut Check, fitting: bool, key: &str| {
         if any && !fitting {
             c.error(
@@ -111,24 +113,73 @@ fn check_match(c: &mut Check, apply_to: ApplyTo, m: &EnvoyConfigObjectMatch) {
     };
     match apply_to {
         ApplyTo::Listener | ApplyTo::FilterChain | ApplyTo::NetworkFilter | ApplyTo::HttpFilter => {
-            fits(c, m.listener.is_some() || m.waypoint.is_some(), "listener");
+            fits(c, m.listener.is_some(), "listener");
             if let Some(listener) = &m.listener {
                 c.within("listener", |c| listener_match(c, apply_to, listener));
             }
         }
         ApplyTo::RouteConfiguration | ApplyTo::VirtualHost | ApplyTo::HttpRoute => {
-            fits(
-                c,
-                m.route_configuration.is_some() || m.waypoint.is_some(),
-                "routeConfiguration",
-            );
+            fits(c, m.route_configuration.is_some(), "routeConfiguration");
         }
-        ApplyTo::Cluster => fits(c, m.cluster.is_some() || m.waypoint.is_some(), "cluster"),
+        ApplyTo::Cluster => fits(c, m.cluster.is_some(), "cluster"),
         ApplyTo::Invalid
         | ApplyTo::ExtensionConfig
         | ApplyTo::Bootstrap
         | ApplyTo::ListenerFilter => {}
     }
+}
+
+/// What a waypoint has is looked for by filter or by route alone, each where it stands.
+fn waypoint_match(c: &mut Check, apply_to: ApplyTo, m: Option<&WaypointMatch>) {
+    let (filters, routes) = match apply_to {
+        ApplyTo::FilterChain | ApplyTo::NetworkFilter | ApplyTo::HttpFilter => (true, false),
+        ApplyTo::RouteConfiguration | ApplyTo::VirtualHost | ApplyTo::HttpRoute => (false, true),
+        ApplyTo::Cluster => (false, false),
+        ApplyTo::Listener
+        | ApplyTo::ListenerFilter
+        | ApplyTo::Bootstrap
+        | ApplyTo::ExtensionConfig
+        | ApplyTo::Invalid => {
+            c.error_at(
+                "context",
+                format!("{} of a waypoint cannot be patched", apply_to.as_str()),
+                "use another context",
+            );
+            return;
+        }
+    };
+    // That the match is missing is told by the schema.
+    let Some(m) = m else { return };
+    c.within("waypoint", |c| {
+        let mut useless = |key: &str| {
+            let message = format!("has no effect with applyTo: {}", apply_to.as_str());
+            c.error_at(key, message, "remove it");
+        };
+        if m.filter.is_some() && !filters {
+            useless("filter");
+        }
+        if m.route.is_some() && !routes {
+            useless("route");
+        }
+        if apply_to != ApplyTo::HttpFilter {
+            return;
+        }
+        let manager = "name filter envoy.filters.network.http_connection_manager and a subFilter";
+        match &m.filter {
+            None => c.error_at("filter", "is required for applyTo: HTTP_FILTER", manager),
+            Some(filter) if filter.name != CONNECTION_MANAGERS[0] => {
+                c.error_at(
+                    "filter",
+                    "HTTP filters are within the HTTP connection manager only",
+                    manager,
+                );
+            }
+            Some(filter) if filter.sub_filter.as_ref().is_none_or(|s| s.name.is_empty()) => {
+                c.error_at("filter", "needs a subFilter with a name", manager);
+            }
+            Some(_) => {}
+        }
+    });
 }
 
 fn listener_match(c: &mut Check, apply_to: ApplyTo, m: &ListenerMatch) {

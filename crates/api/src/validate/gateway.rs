@@ -239,7 +239,13 @@ pub(super) fn server_tls(c: &mut Check, tls: &ServerTlsSettings) {
     if ends {
         certificates(c, tls);
     }
-    if set(&tls.ca_crl) && tls.mode == ServerTlsMode::Simple {
+    if set(&tls.ca_crl) && set(&tls.credential_name) {
+        c.error_at(
+            "caCrl",
+            "has no effect beside credentialName",
+            "put the list into the credential",
+        );
+    } else if set(&tls.ca_crl) && tls.mode == ServerTlsMode::Simple {
         c.error_at(
             "caCrl",
             "has no effect in mode SIMPLE, which asks for no client certificate",

@@ -256,6 +256,45 @@ fn telemetry_extensions_and_patches() {
         "{applyTo: CLUSTER, match: {proxy: {proxyVersion: '('}}, patch: {operation: REMOVE}}",
         &[".match.proxy.proxyVersion"],
     );
+    let waypoint = |apply_to: &str, waypoint: &str, expected: &[&str]| {
+        ef(
+            &format!(
+                "{{applyTo: {apply_to}, match: {{context: WAYPOINT, waypoint: {waypoint}}}, patch: {{operation: REMOVE}}}}"
+            ),
+            expected,
+        );
+    };
+    let filter =
+        "{filter: {name: envoy.filters.network.http_connection_manager, subFilter: {name: a}}}";
+    let route = "{route: {name: a}}";
+    waypoint("HTTP_FILTER", filter, &[]);
+    waypoint(
+        "HTTP_FILTER",
+        "{portNumber: 80}",
+        &[".match.waypoint.filter"],
+    );
+    waypoint(
+        "HTTP_FILTER",
+        "{filter: {name: b, subFilter: {name: a}}}",
+        &[".match.waypoint.filter"],
+    );
+    waypoint(
+        "HTTP_FILTER",
+        "{filter: {name: envoy.filters.network.http_connection_manager}}",
+        &[".match.waypoint.filter"],
+    );
+    waypoint("NETWORK_FILTER", "{filter: {name: b}}", &[]);
+    waypoint("FILTER_CHAIN", route, &[".match.waypoint.route"]);
+    waypoint("HTTP_ROUTE", route, &[]);
+    waypoint("ROUTE_CONFIGURATION", filter, &[".match.waypoint.filter"]);
+    waypoint("CLUSTER", "{portNumber: 80}", &[]);
+    waypoint("CLUSTER", route, &[".match.waypoint.route"]);
+    waypoint("LISTENER", "{portNumber: 80}", &[".match.context"]);
+    waypoint("BOOTSTRAP", "{portNumber: 80}", &[".match.context"]);
+    ef(
+        "{applyTo: CLUSTER, match: {waypoint: {portNumber: 80}}, patch: {operation: REMOVE}}",
+        &[".match"],
+    );
     ef(
         "{applyTo: LISTENER, match: {listener: {filterChain: {filter: {name: envoy.tcp_proxy}}}}, patch: {operation: REMOVE}}",
         &["warning .match.listener.filterChain.filter"],

@@ -186,6 +186,10 @@ fn gateways() {
         &["warning .tls"],
     );
     server(
+        &https("{mode: PASSTHROUGH, credentialName: a, caCrl: b}"),
+        &["warning .tls", ".tls.caCrl"],
+    );
+    server(
         &https("{mode: SIMPLE, credentialName: a, cipherSuites: [NONE, AES128-SHA, AES128-SHA]}"),
         &[
             "warning .tls.cipherSuites[0]",
