@@ -273,6 +273,14 @@ pub fn authorization_policy(
             false
         }
     };
+    if dry_run && matches!(action, Action::Custom(_)) {
+        notes.warn(
+            UNSUPPORTED,
+            format!("metadata.annotations[{DRY_RUN}]"),
+            "an external authorizer cannot be tried out: the policy has no effect",
+            "take the annotation away to put it in force",
+        );
+    }
     AuthorizationPolicy {
         meta: names::meta(&object.meta),
         selector: selector(

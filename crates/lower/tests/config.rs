@@ -342,6 +342,7 @@ fn policies() {
         "problems",
         &problems(&got),
         "
+        HWS0101 AuthorizationPolicy z.a metadata.annotations[istio.io/dry-run]: an external authorizer cannot be tried out: the policy has no effect (take the annotation away to put it in force)
         IST0101 RequestAuthentication r.a spec.jwtRules[1]: the keys at https://i/.well-known/openid-configuration cannot be had: 404 (tokens of this issuer are refused until they can)
         IST0106 AuthorizationPolicy z.a spec.provider.name: action CUSTOM needs a provider; requests that match are refused until there is one (name one of the mesh's extensionProviders)
         ",
